@@ -57,8 +57,16 @@ def canonical_json(data: Json) -> str:
 
 
 def sha256_of(data: Json) -> str:
-    """Sha256 of `canonical_json(data)`, 64 hex digits."""
-    return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+    """Sha256 of the canonical JSON, 64 hex digits; 1 and 1.0 count as the same number."""
+    return hashlib.sha256(canonical_json(_whole(data)).encode()).hexdigest()
+
+
+def _whole(data: Json) -> Json:
+    if isinstance(data, float) and data.is_integer():
+        return int(data)
+    if isinstance(data, dict):
+        return {key: _whole(item) for key, item in data.items()}
+    return [_whole(item) for item in data] if isinstance(data, list) else data
 
 
 @functools.cache

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.value import Json
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write a file whole: temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Args:
+      path: where the file shall stand; its folder must exist.
+      data: the whole content.
+
+    Returns:
+      The path.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE, if the folder is missing, not writable or full; an older file then stays as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file whole, in UTF-8; see `write_bytes`."""
+    return write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, data: Json) -> Path:
+    """Write JSON for people: sorted by nothing, two spaces of indentation, NaN refused."""
+    return write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Json:
+    """The JSON of a file.
+
+    Args:
+      path: a UTF-8 text file.
+
+    Returns:
+      What it holds.
+
+    Raises:
+      FireforgeError: NO_FILE or BAD_JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(path)) from error
+    except ValueError as error:
+        raise FireforgeError("BAD_JSON", f"not JSON: {error}", where=str(path)) from error
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and its parents, and prove that it can be written to.
+
+    Args:
+      path: the folder.
+
+    Returns:
+      The path.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE, if it is a file or may not be written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise FireforgeError(
+            "CANNOT_WRITE", "the folder may not be written", where=str(path), exit_code=Exit.ENVIRONMENT
+        )
+    return path
+
+
+def cannot_write(path: Path, error: OSError) -> FireforgeError:
+    """The error for a file or folder that cannot be written, with the free space where it is known."""
+    reason = error.strerror or type(error).__name__
+    return FireforgeError("CANNOT_WRITE", reason, where=str(path), do="another --out", exit_code=Exit.ENVIRONMENT)
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """Sha256 of a file's bytes, 64 hex digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A self-test that travels in an artefact: generated inputs, and the greatest outputs they gave."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import numpy as np
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.pixels import normalize
+from fireforge.base.preprocess import ImageSteps
+from fireforge.base.rng import golden_bytes
+from fireforge.base.value import Value
+
+INPUTS = 3  # inputs 0, 1, 2 of `golden_bytes`
+GREATEST = 8  # outputs stored for each
+ROW = np.dtype([("index", "<u2"), ("value", "<f4")])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden(Value):
+    """Expected outputs for inputs that are generated, never stored.
+
+    Args:
+      top: base64 of INPUTS x GREATEST records (uint16 index, float32 value), little-endian, greatest first;
+        fewer records where the network has fewer outputs.
+      sha256: of the output bytes, for paths in integers whose bits are the same everywhere; "" otherwise.
+    """
+
+    top: str
+    sha256: str = ""
+
+
+def golden_inputs(steps: ImageSteps) -> np.ndarray:
+    """The generated inputs, normalized.
+
+    Args:
+      steps: size, channels and normalization of the input.
+
+    Returns:
+      float32 array (3, C, H, W).
+    """
+    shape = (steps.channels, *steps.crop)
+    return normalize(np.stack([golden_bytes(i, shape) for i in range(INPUTS)]), steps)
+
+
+def make_golden(outputs: np.ndarray) -> Golden:
+    """The Golden of a network's outputs for `golden_inputs`.
+
+    Args:
+      outputs: float32 (3, ...); each row is flattened; at most 65,536 numbers a row.
+
+    Returns:
+      At most 300 bytes as JSON.
+    """
+    flat = outputs.reshape(INPUTS, -1)
+    order = np.argsort(-flat, axis=1, kind="stable")[:, :GREATEST]
+    rows = np.empty(order.shape, ROW)
+    rows["index"], rows["value"] = order, np.take_along_axis(flat, order, axis=1)
+    return Golden(top=base64.b64encode(rows.tobytes()).decode())
+
+
+def golden_difference(golden: Golden, outputs: np.ndarray) -> float:
+    """How far outputs are from a Golden.
+
+    Args:
+      golden: what was stored.
+      outputs: float32 (3, ...) for `golden_inputs`.
+
+    Returns:
+      Greatest difference at the stored places, relative to the greatest stored magnitude.
+
+    Raises:
+      FireforgeError: BAD_GOLDEN, if the stored text does not fit the outputs.
+    """
+    flat = outputs.reshape(INPUTS, -1)
+    try:
+        rows = np.frombuffer(base64.b64decode(golden.top, validate=True), ROW).reshape(INPUTS, -1)
+    except ValueError as error:
+        raise FireforgeError("BAD_GOLDEN", f"the stored golden outputs cannot be read: {error}") from error
+    if rows.size == 0 or rows["index"].max() >= flat.shape[1]:
+        raise FireforgeError("BAD_GOLDEN", f"golden outputs for another network than one of {flat.shape[1]} outputs")
+    stored = rows["value"].astype(np.float64)
+    got = np.take_along_axis(flat, rows["index"].astype(np.int64), axis=1)
+    return float(np.abs(got - stored).max() / max(np.abs(stored).max(), 1e-12))

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a network's outputs to an answer: numpy only, stored in the artefact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postprocess(Value):
+    """A tagged union like Preprocess; kind says which fields count.
+
+    Args:
+      kind: "classify": softmax over the first output.
+      outputs: names of the graph outputs that are read; classification reads one, detection several.
+      temperature: logits are divided by it before the softmax (Guo et al. 2017).
+    """
+
+    kind: Literal["classify"] = "classify"
+    outputs: tuple[str, ...] = ("logits",)
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Value):
+    """The answer for one image, best first.
+
+    Args:
+      labels: class names.
+      scores: probabilities in [0, 1] of these labels.
+    """
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The best label."""
+        return self.labels[0]
+
+    @property
+    def score(self) -> float:
+        """The best label's probability."""
+        return self.scores[0]
+
+
+def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
+    """Softmax over the last axis.
+
+    Args:
+      logits: float array (..., K).
+      temperature: positive.
+
+    Returns:
+      float64 array of the same shape, each row sums to 1.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    power = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(power / power.sum(axis=-1, keepdims=True))
+
+
+def classify(
+    outputs: dict[str, np.ndarray], post: Postprocess, labels: tuple[str, ...], *, top: int = 1
+) -> list[Classification]:
+    """Classifications of a batch.
+
+    Args:
+      outputs: what a session returned; the named output is (N, K) float.
+      post: of kind "classify".
+      labels: K class names.
+      top: answers an image, at most K; equal scores keep the order of classes.
+
+    Returns:
+      One Classification an image.
+
+    Raises:
+      FireforgeError: BAD_OUTPUT, if the output does not have one column a label, or is not finite.
+    """
+    logits = outputs[post.outputs[0]]
+    if logits.ndim != 2 or logits.shape[1] != len(labels):
+        raise FireforgeError("BAD_OUTPUT", f"output of shape {logits.shape} for {len(labels)} labels")
+    if not np.isfinite(logits).all():
+        raise FireforgeError("BAD_OUTPUT", "the network's output holds NaN or infinity")
+    scores = softmax(logits, temperature=post.temperature)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return [
+        Classification(labels=tuple(labels[k] for k in row), scores=tuple(float(scores[i, k]) for k in row))
+        for i, row in enumerate(order)
+    ]

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Progress of long work as small records; whoever watches decides how to show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update(Value):
+    """Where long work stands.
+
+    Args:
+      stage: what runs now ("train", "explore").
+      done: units finished.
+      total: units in all; 0 where unknown.
+      unit: what is counted ("epoch", "trial").
+      note: one short line for people, such as the best so far.
+    """
+
+    stage: str
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    note: str = ""
+
+
+class Progress(Protocol):
+    """Receives updates; must return quickly."""
+
+    def __call__(self, update: Update) -> None:
+        """Take one update.
+
+        Args:
+          update: where the work stands.
+        """
+
+
+def silent(update: Update) -> None:
+    """A Progress that shows nothing.
+
+    Args:
+      update: ignored.
+    """

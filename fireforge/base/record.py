@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run did, one JSON line each: the truth that tables, plots and resume are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fireforge.base.cost import Cost
+from fireforge.base.machine import Hardware
+from fireforge.base.trial import Trial
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Value):
+    """One finished trial.
+
+    Args:
+      trial: what was asked.
+      trial_digest: of the trial; a second run with this digest need not happen.
+      metrics: name to one number an epoch ("train/loss", "val/accuracy").
+      accuracy: on the validation part after the last epoch, as a share; None where nothing was held out.
+      seconds: stage to wall-clock seconds ("data", "train", "evaluate").
+      samples: part to number of samples used.
+      cost: counted before training.
+      weights: path of the weights, relative to the run's folder.
+      weights_sha256: of that file.
+      hardware: the machine.
+      versions: package to version.
+      command: what can be run to get this again.
+    """
+
+    trial: Trial
+    trial_digest: str
+    metrics: dict[str, tuple[float, ...]]
+    accuracy: float | None
+    seconds: dict[str, float]
+    samples: dict[str, int]
+    cost: Cost
+    weights: str
+    weights_sha256: str
+    hardware: Hardware
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(Value):
+    """What is measured before and after a compression stage; None where it was not.
+
+    Args:
+      accuracy: share of right answers.
+      interval: 95 % interval of the accuracy.
+      samples: pictures behind the accuracy.
+      macs: multiply-adds an image.
+      bytes: of the exported file.
+      latency_ms: p50 at batch 1, one thread.
+    """
+
+    accuracy: float | None = None
+    interval: tuple[float, float] | None = None
+    samples: int = 0
+    macs: int = 0
+    bytes: int = 0
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport(Value):
+    """What a compression stage did.
+
+    Args:
+      stage: its name in STAGES.
+      before: facts of the model that came in.
+      after: facts of the model that went out.
+      notes: what it changed, in words.
+      seconds: wall-clock time.
+    """
+
+    stage: str
+    before: Facts
+    after: Facts
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training run before it happens: network, recipe, data, seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fireforge.base.preprocess import Preprocess
+from fireforge.base.spec import NetSpec
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment(Value):
+    """How training pictures are varied; each amount is drawn from (seed, epoch, sample id).
+
+    Args:
+      shift_px: greatest shift, uniform, in pixels of the input, by up, down, left and right.
+      rotate_deg: greatest rotation to either side.
+      scale: greatest change of size, as a share.
+      flip: mirror left to right with probability 1/2.
+      cutout_px: side of a square that is set to the mean.
+      mixup: alpha of mixup's Beta distribution (Zhang et al. 2018); 0 is off.
+    """
+
+    shift_px: float = 0.0
+    rotate_deg: float = 0.0
+    scale: float = 0.0
+    flip: bool = False
+    cutout_px: int = 0
+    mixup: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Value):
+    """How a network is trained; a recipe is a function that returns one of these.
+
+    Args:
+      epochs: passes over the training part.
+      batch: samples an update.
+      lr: greatest learning rate.
+      momentum: of SGD, or beta 1 of AdamW.
+      weight_decay: not on biases and norms.
+      warmup_epochs: linear ramp from 0, every step.
+      optimizer: "sgd" (Nesterov) or "adamw".
+      schedule: after the warm-up.
+      label_smoothing: share spread over all classes (Szegedy et al. 2016).
+      ema: decay of the averaged weights at each step; 0 is off.
+      augment: variation of the pictures.
+      precision: "float32", or autocast to "bfloat16" or "float16".
+    """
+
+    epochs: int
+    batch: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 1.0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    augment: Augment = Augment()
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRef(Value):
+    """Which pictures: enough to find them again and to know that they are the same.
+
+    Args:
+      source: a path, or the name of a dataset that comes with a dependency ("digits").
+      digest: sha256 over the samples' names, labels and contents; "" to skip the check.
+      seed: of the split.
+      val_share: share of what is not the test part.
+      test_share: share of all; used only where the data has no test part of its own.
+    """
+
+    source: str
+    digest: str = ""
+    seed: int = 0
+    val_share: float = 0.15
+    test_share: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Value):
+    """What `fireforge.train.trial.run_trial` trains.
+
+    Args:
+      spec: the network.
+      recipe: how.
+      data: on what.
+      preprocess: how a picture becomes its input.
+      seed: of weights, order and augmentation.
+      rung: of the search; more epochs on a higher one.
+      parts: which parts are trained on; ("train", "val") for a last training without selection.
+    """
+
+    spec: NetSpec
+    recipe: Recipe
+    data: DataRef
+    preprocess: Preprocess
+    seed: int = 0
+    rung: int = 0
+    parts: tuple[str, ...] = ("train",)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network costs, counted on its Graph before any training."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read, sniff and split labelled pictures, without torch."""
