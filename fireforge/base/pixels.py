@@ -130,7 +130,8 @@ def resize(image: Image.Image, steps: ImageSteps) -> Image.Image:
         return image
     if isinstance(steps.resize, int):
         short = min(image.size)
-        size = tuple(max(1, (side * steps.resize + short // 2) // short) for side in image.size)
+        wide, high = (max(1, (side * steps.resize + short // 2) // short) for side in image.size)
+        size = (wide, high)
     else:
         size = (steps.resize[1], steps.resize[0])
     return image if size == image.size else image.resize(size, FILTERS[steps.filter])

@@ -62,7 +62,7 @@ def quantize(real: np.ndarray, quantization: Quantization) -> np.ndarray:
     """
     scale, zero = _spread(quantization, real.ndim)
     low, high = RANGES[quantization.dtype]
-    return np.clip(np.rint(real / scale) + zero, low, high).astype(quantization.dtype)
+    return np.asarray(np.clip(np.rint(real / scale) + zero, low, high).astype(quantization.dtype))
 
 
 def dequantize(q: np.ndarray, quantization: Quantization) -> np.ndarray:
@@ -76,7 +76,7 @@ def dequantize(q: np.ndarray, quantization: Quantization) -> np.ndarray:
       float32 array of the same shape.
     """
     scale, zero = _spread(quantization, q.ndim)
-    return ((q.astype(np.int64) - zero).astype(np.float32) * scale).astype(np.float32)
+    return np.asarray((q.astype(np.int64) - zero).astype(np.float32) * scale)
 
 
 def affine_of_range(low: float, high: float) -> Quantization:

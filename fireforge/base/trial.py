@@ -71,14 +71,14 @@ class DataRef(Value):
 
     Args:
       source: a path, or the name of a dataset that comes with a dependency ("digits").
-      digest: sha256 over the samples' names, labels and contents; "" to skip the check.
+      sha256: over the samples' names, labels and contents; "" to skip the check.
       seed: of the split.
       val_share: share of what is not the test part.
       test_share: share of all; used only where the data has no test part of its own.
     """
 
     source: str
-    digest: str = ""
+    sha256: str = ""
     seed: int = 0
     val_share: float = 0.15
     test_share: float = 0.2

@@ -69,8 +69,8 @@ def _whole(data: Json) -> Json:
     return [_whole(item) for item in data] if isinstance(data, list) else data
 
 
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+@functools.lru_cache(maxsize=None)
+def _hints(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
