@@ -25,7 +25,7 @@ class Value:
 
     def to_json(self) -> dict[str, Json]:
         """The value as plain JSON; tuples become lists, defaults are written out."""
-        return {name: _to_plain(getattr(self, name)) for name in _hints(type(self))}
+        return {name: _to_plain(getattr(self, name)) for name in _hints(typing.cast(Any, type(self)))}
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -69,7 +69,7 @@ def _whole(data: Json) -> Json:
     return [_whole(item) for item in data] if isinstance(data, list) else data
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -119,7 +119,7 @@ def _from_plain(hint: Any, data: Json, where: str) -> Any:
 
 def _from_record(cls: type[Value], data: Json, where: str) -> Value:
     _expect(isinstance(data, dict), data, cls, where)
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Any, cls))
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise FireforgeError("BAD_JSON", f"unknown field {unknown[0]!r}", where=where, allowed=", ".join(hints))
