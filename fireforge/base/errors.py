@@ -60,7 +60,7 @@ class FireforgeError(Exception):
             parts.append(f"allowed: {self.allowed}")
         if self.do:
             parts.append(f"try: {self.do}")
-        return "; ".join(parts).replace("\n", " ")
+        return " ".join("; ".join(parts).splitlines())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle support, so that the error crosses a process pool whole."""

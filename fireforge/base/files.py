@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from pathlib import Path
 
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.value import Json
+from fireforge.base.value import Json, json_bytes
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
@@ -33,10 +34,12 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # after a success there is none, and the first error is the one to tell
+            temporary.unlink()
     return path
 
 
@@ -47,7 +50,7 @@ def write_text(path: str | Path, text: str) -> Path:
 
 def write_json(path: str | Path, data: Json) -> Path:
     """Write JSON for people: sorted by nothing, two spaces of indentation, NaN refused."""
-    return write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    return write_bytes(path, json_bytes(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"))
 
 
 def read_json(path: str | Path) -> Json:
@@ -101,12 +104,26 @@ def cannot_write(path: Path, error: OSError) -> FireforgeError:
 
 
 def sha256_of_file(path: str | Path) -> str:
-    """Sha256 of a file's bytes, 64 hex digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Sha256 of a file's bytes.
+
+    Args:
+      path: any file.
+
+    Returns:
+      64 hex digits.
+
+    Raises:
+      FireforgeError: NO_FILE, if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(path)) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, so that a new file is still there after a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -54,7 +54,12 @@ def make_golden(outputs: np.ndarray) -> Golden:
 
     Returns:
       At most 300 bytes as JSON.
+
+    Raises:
+      FireforgeError: BAD_GOLDEN, if an output is not finite, or there are other than 3 rows of 1 to 65,536 numbers.
     """
+    if len(outputs) != INPUTS or not 0 < outputs[0].size <= 65_536 or not np.isfinite(outputs).all():
+        raise FireforgeError("BAD_GOLDEN", f"outputs of shape {outputs.shape}, or not all of them finite")
     flat = outputs.reshape(INPUTS, -1)
     order = np.argsort(-flat, axis=1, kind="stable")[:, :GREATEST]
     rows = np.empty(order.shape, ROW)
@@ -70,7 +75,8 @@ def golden_difference(golden: Golden, outputs: np.ndarray) -> float:
       outputs: float32 (3, ...) for `golden_inputs`.
 
     Returns:
-      Greatest difference at the stored places, relative to the greatest stored magnitude.
+      Greatest difference at the stored places, or by which another place rises above the least stored one, relative
+      to the greatest stored magnitude; infinite where an output is not finite.
 
     Raises:
       FireforgeError: BAD_GOLDEN, if the stored text does not fit the outputs.
@@ -83,5 +89,11 @@ def golden_difference(golden: Golden, outputs: np.ndarray) -> float:
     if rows.size == 0 or rows["index"].max() >= flat.shape[1]:
         raise FireforgeError("BAD_GOLDEN", f"golden outputs for another network than one of {flat.shape[1]} outputs")
     stored = rows["value"].astype(np.float64)
-    got = np.take_along_axis(flat, rows["index"].astype(np.int64), axis=1)
-    return float(np.abs(got - stored).max() / max(np.abs(stored).max(), 1e-12))
+    if not np.isfinite(flat).all():
+        return float("inf")
+    places = rows["index"].astype(np.int64)
+    rest = flat.astype(np.float64)
+    gap = float(np.abs(np.take_along_axis(rest, places, axis=1) - stored).max())
+    np.put_along_axis(rest, places, -np.inf, axis=1)
+    above = float((rest.max(axis=1) - stored.min(axis=1)).max())
+    return max(gap, above) / max(float(np.abs(stored).max()), 1e-12)

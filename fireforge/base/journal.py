@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import cannot_write
-from fireforge.base.value import Json, canonical_json
+from fireforge.base.files import cannot_write, sync_folder
+from fireforge.base.value import Json, canonical_json, json_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +67,16 @@ class Journal:
         Raises:
           FireforgeError: CANNOT_WRITE, if the disk refuses.
         """
-        line = canonical_json({"type": type, "value": value}).encode() + b"\n"
+        line = json_bytes(canonical_json({"type": type, "value": value})) + b"\n"
         try:
+            new = not self.path.exists()
             self._drop_torn_tail()
             with open(self.path, "ab") as stream:
                 stream.write(line)
                 stream.flush()
                 os.fsync(stream.fileno())
+            if new:
+                sync_folder(self.path.parent)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 

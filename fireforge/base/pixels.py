@@ -4,16 +4,34 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.preprocess import ImageSteps
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+# first bytes -> Pillow's reader; Image.open would refuse more than 179 Mpx, whatever our own limit is
+READERS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
+    "JPEG": (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
+    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    "WEBP": (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
+    "BMP": (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+}
+FORMATS = tuple(READERS)
 MAX_LOCAL_PIXELS = 250_000_000
 MAX_ASPECT = 200
 FILTERS = {
@@ -41,14 +59,7 @@ def decode(data: bytes, *, where: str = "image", max_pixels: int = MAX_LOCAL_PIX
     """
     if not data:
         raise FireforgeError("IMG_EMPTY", "the file holds no bytes", where=where)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's size warning: our own limit follows, as an error
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise _too_large(str(error), max_pixels, where) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise FireforgeError("IMG_NOT_IMAGE", _guess(data), where=where, allowed=", ".join(FORMATS)) from error
+    image = _open(data, where, max_pixels)
     _check_size(image.width, image.height, max_pixels, where)
     try:
         with warnings.catch_warnings():
@@ -226,6 +237,23 @@ def encode_png(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
+
+
+def _open(data: bytes, where: str, max_pixels: int) -> Image.Image:
+    """The header read, by the reader that the first bytes name; nothing is decoded yet."""
+    for name, (magic, reader) in READERS.items():
+        if magic.match(data) is None:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's size warning: our own limit follows, as an error
+                return reader(io.BytesIO(data))
+        except Image.DecompressionBombError as error:
+            raise _too_large(str(error), max_pixels, where) from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            what = f"begins like {name}, but its head is cut off or damaged"
+            raise FireforgeError("IMG_CORRUPT", what, where=where) from error
+    raise FireforgeError("IMG_NOT_IMAGE", _guess(data), where=where, allowed=", ".join(FORMATS))
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -80,8 +80,10 @@ def classify(
       One Classification an image.
 
     Raises:
-      FireforgeError: BAD_OUTPUT, if the output does not have one column a label, or is not finite.
+      FireforgeError: BAD_OUTPUT, if the output is absent, does not have one column a label, or is not finite.
     """
+    if post.outputs[0] not in outputs:
+        raise FireforgeError("BAD_OUTPUT", f"no output called {post.outputs[0]!r}", allowed=", ".join(outputs))
     logits = outputs[post.outputs[0]]
     if logits.ndim != 2 or logits.shape[1] != len(labels):
         raise FireforgeError("BAD_OUTPUT", f"output of shape {logits.shape} for {len(labels)} labels")

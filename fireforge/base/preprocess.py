@@ -35,7 +35,14 @@ class ImageSteps(Value):
     background: int = 255
 
     def __post_init__(self) -> None:
-        """Check that channels, order, mean and std agree."""
+        """Check that channels, order, mean and std agree, and that sizes and the background are possible."""
+        sizes = (*self.crop, *(self.resize if isinstance(self.resize, tuple) else (self.resize,)))
+        if min(size for size in sizes if size is not None) < 1 or not 0 <= self.background <= 255:
+            raise FireforgeError(
+                "BAD_PREPROCESS",
+                f"resize {self.resize}, crop {self.crop}, background {self.background}",
+                allowed="sizes of 1 px or more, background 0 to 255",
+            )
         want = len(self.order)
         if not self.channels == want == len(self.mean) == len(self.std) or min(self.std) <= 0:
             raise FireforgeError(

@@ -59,7 +59,12 @@ def quantize(real: np.ndarray, quantization: Quantization) -> np.ndarray:
 
     Returns:
       Array of the quantization's dtype and the same shape.
+
+    Raises:
+      FireforgeError: BAD_RANGE, if a number is NaN; infinities saturate.
     """
+    if np.isnan(real).any():
+        raise FireforgeError("BAD_RANGE", "NaN has no integer")
     scale, zero = _spread(quantization, real.ndim)
     low, high = RANGES[quantization.dtype]
     return np.asarray(np.clip(np.rint(real / scale) + zero, low, high).astype(quantization.dtype))
@@ -112,10 +117,16 @@ def symmetric_of_weight(weight: np.ndarray, axis: int) -> Quantization:
 
     Returns:
       Scales max |w| / 127 (1 where a channel is all zero), zero points 0.
+
+    Raises:
+      FireforgeError: BAD_RANGE, if the weight holds NaN or infinity.
     """
+    if not np.isfinite(weight).all():
+        raise FireforgeError("BAD_RANGE", "the weight holds NaN or infinity")
     others = tuple(i for i in range(weight.ndim) if i != axis)
     peak = np.abs(weight).max(axis=others) if weight.size else np.zeros(weight.shape[axis])
-    scale = np.where(peak > 0, peak / 127, 1.0).astype(np.float32)
+    scale = (peak.astype(np.float64) / 127).astype(np.float32)
+    scale = np.where(scale > 0, scale, np.float32(1))  # also where the peak is so small that the division gives 0
     return Quantization(scale=tuple(float(s) for s in scale), zero_point=(0,) * len(scale), axis=axis, dtype="int8")
 
 

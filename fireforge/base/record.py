@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fireforge.base.cost import Cost
 from fireforge.base.machine import Hardware
 from fireforge.base.trial import Trial
 from fireforge.base.value import Value
@@ -22,7 +21,6 @@ class RunRecord(Value):
       accuracy: on the validation part after the last epoch, as a share; None where nothing was held out.
       seconds: stage to wall-clock seconds ("data", "train", "evaluate").
       samples: part to number of samples used.
-      cost: counted before training.
       weights: path of the weights, relative to the run's folder.
       weights_sha256: of that file.
       hardware: the machine.
@@ -36,7 +34,6 @@ class RunRecord(Value):
     accuracy: float | None
     seconds: dict[str, float]
     samples: dict[str, int]
-    cost: Cost
     weights: str
     weights_sha256: str
     hardware: Hardware

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fireforge.base.cost import Cost
 from fireforge.base.preprocess import Preprocess
 from fireforge.base.spec import NetSpec
 from fireforge.base.value import Value
@@ -96,6 +97,7 @@ class Trial(Value):
       seed: of weights, order and augmentation.
       rung: of the search; more epochs on a higher one.
       parts: which parts are trained on; ("train", "val") for a last training without selection.
+      cost: counted before training, carried into the record.
     """
 
     spec: NetSpec
@@ -105,3 +107,4 @@ class Trial(Value):
     seed: int = 0
     rung: int = 0
     parts: tuple[str, ...] = ("train",)
+    cost: Cost | None = None

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import math
+import sys
 import types
 import typing
 from typing import Any, Self, Union
@@ -58,7 +59,12 @@ def canonical_json(data: Json) -> str:
 
 def sha256_of(data: Json) -> str:
     """Sha256 of the canonical JSON, 64 hex digits; 1 and 1.0 count as the same number."""
-    return hashlib.sha256(canonical_json(_whole(data)).encode()).hexdigest()
+    return hashlib.sha256(json_bytes(canonical_json(_whole(data)))).hexdigest()
+
+
+def json_bytes(text: str) -> bytes:
+    """UTF-8 of JSON text; a lone surrogate, as in a file name that is not UTF-8, becomes JSON's escape for it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _whole(data: Json) -> Json:
@@ -108,8 +114,8 @@ def _from_plain(hint: Any, data: Json, where: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, Value):
         return _from_record(hint, data, where)
     if hint is float:
-        good = isinstance(data, (int, float)) and not isinstance(data, bool)
-        return float(_expect(good, data, hint, where))
+        good = isinstance(data, (int, float)) and not isinstance(data, bool) and abs(data) <= sys.float_info.max
+        return float(_expect(good, data, "a finite number", where))
     if hint is int:
         return _expect(isinstance(data, int) and not isinstance(data, bool), data, hint, where)
     if hint is type(None):
@@ -140,6 +146,9 @@ def _from_tuple(hint: Any, data: Json, where: str) -> tuple[Any, ...]:
 
 
 def _from_union(hint: Any, data: Json, where: str) -> Any:
+    real = [option for option in typing.get_args(hint) if option is not type(None)]
+    if len(real) == 1 and len(typing.get_args(hint)) == 2 and data is not None:
+        return _from_plain(real[0], data, where)  # its own error says more than the union's
     for option in typing.get_args(hint):
         if option is float and isinstance(data, int):
             continue  # an int stays an int where both are allowed

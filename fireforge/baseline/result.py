@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a baseline reached: the figures that a network must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fireforge.base.metrics import wilson
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineResult(Value):
+    """A baseline's accuracy on pictures that it has not seen, and what it would take to ship it.
+
+    Args:
+      name: of the baseline.
+      accuracy: share of right answers, in [0, 1].
+      interval: 95 % interval of the accuracy, by Wilson.
+      bytes: of what would have to be stored to answer.
+      seconds: to choose, fit and answer all questions.
+      samples: pictures that were asked about.
+      notes: what was chosen or left out, one line each.
+    """
+
+    name: str
+    accuracy: float
+    interval: tuple[float, float]
+    bytes: int
+    seconds: float
+    samples: int
+    notes: tuple[str, ...] = ()
+
+
+def make_result(
+    name: str, *, truth: np.ndarray, predicted: np.ndarray, stored_bytes: int, seconds: float, notes: tuple[str, ...]
+) -> BaselineResult:
+    """The result of answers.
+
+    Args:
+      name: of the baseline.
+      truth: int (N,), N at least 1.
+      predicted: int (N,).
+      stored_bytes: of what would have to be stored.
+      seconds: of the whole.
+      notes: lines for the report.
+
+    Returns:
+      The result, with its interval.
+    """
+    right, total = int(np.sum(truth == predicted)), len(truth)
+    return BaselineResult(
+        name=name,
+        accuracy=right / total,
+        interval=wilson(right, total),
+        bytes=stored_bytes,
+        seconds=seconds,
+        samples=total,
+        notes=notes,
+    )
+
+
+def label_bytes(classes: int) -> int:
+    """Bytes to store one class number: 1 for up to 256 classes, 2 up to 65,536, otherwise 4."""
+    return 1 if classes <= 256 else 2 if classes <= 65_536 else 4

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one short function a verb, no logic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fireforge.base.errors import Exit, FireforgeError
+
+app = typer.Typer(
+    help="Labelled images and a budget in; the smallest, fastest network that meets it out, with the evidence.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[str, typer.Argument(help="Class folders, an .npz, or a known name such as digits.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An exported file, or a run's folder.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/digits.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Seed = Annotated[int, typer.Option(help="Of the split, the weights and the order.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one line and an exit code."""
+    try:
+        app()
+    except FireforgeError as error:
+        print(error.line(), file=sys.stderr)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(int(Exit.INTERRUPTED))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(int(Exit.DONE))
+
+
+@app.callback(invoke_without_command=True)
+def overview(context: typer.Context) -> None:
+    """Without a verb: what is installed and three things to try."""
+    if context.invoked_subcommand is None:
+        doctor()
+        print("\nall verbs: fireforge --help")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what is installed, the device, threads, instruction set, missing extras, and three things to try."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.doctor import doctor as job
+
+    found = job()
+    _say(as_json, found.to_json(), tell.checkup(found))
+
+
+@app.command()
+def inspect(
+    data: Data,
+    quick: Annotated[bool, typer.Option(help="Read headers only; broken pictures stay unseen.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a dataset holds: classes, counts, sizes, duplicates, files that cannot be used."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.inspect import inspect as job
+    from fireforge.jobs.view import View
+
+    with View(quiet=as_json) as view:
+        found = job(data, check=not quick, progress=view)
+    _say(as_json, found.to_json(), tell.inspection(found))
+
+
+@app.command()
+def build(
+    data: Data,
+    max_size: Annotated[str | None, typer.Option(metavar="40KB", help="Bytes of the whole file.")] = None,
+    max_latency: Annotated[str | None, typer.Option(metavar="3ms", help="p50, batch 1, one thread.")] = None,
+    max_memory: Annotated[str | None, typer.Option(metavar="50MB", help="Peak memory while predicting.")] = None,
+    min_accuracy: Annotated[str | None, typer.Option(metavar="98%", help="On the test part.")] = None,
+    time: Annotated[str, typer.Option(metavar="2m", help="Wall-clock time for everything.")] = "10m",
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find, train, compress, export, verify and measure the best network within the limits."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.build import build as job
+    from fireforge.jobs.folder import default_folder
+    from fireforge.jobs.limits import budget_of
+    from fireforge.jobs.view import View
+
+    limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "min_accuracy": min_accuracy}
+    budget = budget_of(limits, time=time)
+    folder = out or default_folder(data)
+    with View(quiet=as_json) as view:
+        answer = job(data, budget=budget, seed=seed, out=folder, device=device, progress=view)
+    _say(as_json, answer, tell.answer(answer, folder))
+
+
+@app.command()
+def train(
+    data: Data,
+    net: Annotated[str, typer.Option(help="A network of: fireforge cost --list.")] = "firenet-small",
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples an update.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one named network; the same command resumes."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.train import Settings
+    from fireforge.jobs.train import train as job
+    from fireforge.jobs.view import View
+
+    settings = Settings(net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size)
+    with View(quiet=as_json) as view:
+        record, folder = job(data, settings, out=out, progress=view)
+    _say(as_json, record.to_json(), tell.trained(record, folder))
+
+
+@app.command()
+def cost(
+    nets: Annotated[list[str] | None, typer.Argument(help="Names, .onnx files, spec.json files, run folders.")] = None,
+    by_layer: Annotated[bool, typer.Option("--layers", help="One line a layer.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="All named networks.")] = False,
+    classes: Annotated[int | None, typer.Option(min=1)] = None,
+    image: Annotated[str | None, typer.Option(metavar="3x32x32", help="Channels x height x width.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count params, MACs, activations, memory and bytes on the wire; nothing is trained or run."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.cost import cost_all, image_of, layers
+
+    shape = image_of(image)
+    if by_layer and nets:
+        for net in nets:
+            rows = layers(net, classes=classes, image=shape)
+            _say(as_json, [row.to_json() for row in rows], tell.layers(rows))
+        return
+    counted = cost_all(nets or [], list_all=list_all, classes=classes, image=shape)
+    _say(as_json, {name: found.to_json() for name, found in counted}, tell.costs(counted))
+
+
+@app.command()
+def export(
+    run: RunPath,
+    form: Annotated[str, typer.Option(help="float32 or int8.")] = "float32",
+    to: Annotated[str, typer.Option(help="The file's kind.")] = "onnx",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's network in another form, verified against numpy before it counts."""
+    from fireforge.jobs.export import export as job
+    from fireforge.jobs.view import View
+
+    with View(quiet=as_json) as view:
+        written = job(run, form=form, target=to, out=out, progress=view)
+    _say(as_json, written.to_json(), [f"{written.path}: {written.bytes:,} bytes ({written.form})"])
+
+
+@app.command()
+def verify(
+    model: ModelPath,
+    data: Annotated[str | None, typer.Option(help="Pictures to verify on; none: golden inputs alone.")] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="At most so many.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a file against plain numpy, from image bytes to label; exit code 5 where a stage differs."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.verify import verify as job
+
+    found = job(model, data, pictures=pictures)
+    _say(as_json, found.to_json(), tell.parity(found))
+
+
+@app.command()
+def evaluate(
+    model: ModelPath,
+    data: Annotated[str | None, typer.Argument(help="A dataset; none: the test part of the run's own.")] = None,
+    wrong: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the wrong answers.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy, confusion, per-class table; pictures that the run trained on never count."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.evaluate import evaluate as job
+
+    found = job(model, data, wrong=wrong)
+    _say(as_json, found, tell.evaluation(found))
+
+
+@app.command()
+def bench(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Files or run folders, side by side.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="For each file.")] = 3.0,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    batch: Annotated[int, typer.Option(min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Time files side by side in interleaved rounds."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.bench import bench as job
+
+    rows = job(models, seconds=seconds, threads=threads, batch=batch)
+    _say(as_json, [row.to_json() for row in rows], tell.bench(rows))
+
+
+@app.command()
+def predict(
+    model: ModelPath,
+    pictures: Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.")],
+    top: Annotated[int, typer.Option(min=1, help="Answers a picture.")] = 1,
+    csv: Annotated[bool, typer.Option("--csv", help="Print file,label,score rows.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what pictures show."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.predict import predict as job
+
+    stdin = sys.stdin.buffer.read() if "-" in pictures else None
+    failed = tell.predictions(
+        job(model, pictures, top=top, stdin=stdin), form="json" if as_json else "csv" if csv else ""
+    )
+    if failed:
+        raise typer.Exit(int(Exit.BAD_INPUT))
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write a run's page and model card again."""
+    from fireforge.jobs.report import report as job
+
+    print(job(run))
+
+
+def _say(as_json: bool, data: Any, lines: list[str]) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))

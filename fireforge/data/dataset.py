@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled pictures that can be read one by one, with a ledger of what was found and what was used."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.sample import Sample, Skipped
+from fireforge.base.value import Json, canonical_json
+
+Content = bytes | np.ndarray
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Labelled pictures of one source; every format gives one of these.
+
+    Args:
+      format: name of the format that read it.
+      source: the path or name that it was opened by.
+      labels: class names, in the order of the label numbers.
+      samples: the usable pictures; sample i has id i.
+      skipped: what was found and not used.
+      reader: content of the sample with an id; picklable, so that the dataset crosses a process pool.
+    """
+
+    format: str
+    source: str
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...] = ()
+    reader: Callable[[int], Content] = field(repr=False, compare=False)
+
+    def read(self, sample_id: int) -> Content:
+        """The stored picture of a sample.
+
+        Args:
+          sample_id: 0 to the number of samples - 1.
+
+        Returns:
+          The bytes of the encoded file, or a uint8 array (H, W) or (H, W, 3).
+
+        Raises:
+          FireforgeError: NO_SAMPLE, or NO_FILE if the file went away since the dataset was opened.
+        """
+        if not 0 <= sample_id < len(self.samples):
+            raise FireforgeError(
+                "NO_SAMPLE", f"no sample {sample_id}", where=self.source, allowed=f"0 to {len(self.samples) - 1}"
+            )
+        return self.reader(int(sample_id))
+
+    def where(self, sample_id: int) -> str:
+        """The sample's place for messages: source and name."""
+        return f"{self.source.rstrip('/')}/{self.samples[sample_id].name}"
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Sha256 over labels, names, parts and contents, 64 hex digits; the same wherever the data stands.
+
+        Every content is read the first time that this is asked for.
+        """
+        total = hashlib.sha256(canonical_json(list(self.labels)).encode("utf-8"))
+        for sample in self.samples:
+            total.update(canonical_json([sample.name, sample.label, sample.part]).encode("utf-8"))
+            total.update(content_digest(self.read(sample.id)))
+        return total.hexdigest()
+
+    @property
+    def found(self) -> int:
+        """Everything that was looked at: used and skipped."""
+        return len(self.samples) + len(self.skipped)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Label of each sample, int64 (N,), in the order of ids."""
+        return np.fromiter((sample.label for sample in self.samples), np.int64, len(self.samples))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pictures by class and part; the part of data without parts of its own is called "all"."""
+        table: dict[str, dict[str, int]] = {label: {} for label in self.labels}
+        for sample in self.samples:
+            row, part = table[self.labels[sample.label]], sample.part or "all"
+            row[part] = row.get(part, 0) + 1
+        return table
+
+    def ledger(self) -> dict[str, Json]:
+        """What was found, used and skipped by code, and the counts by class and part."""
+        codes = Counter(item.code for item in self.skipped)
+        return {
+            "found": self.found,
+            "used": len(self.samples),
+            "skipped": dict(sorted(codes.items())),
+            "counts": self.counts(),
+        }
+
+
+def content_digest(content: Content) -> bytes:
+    """Sha256 of one picture as stored, 32 bytes; an array's shape counts."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(b"file:" + content).digest()
+    head = f"array:{content.shape}:".encode("ascii")
+    return hashlib.sha256(head + np.ascontiguousarray(content).tobytes()).digest()
+
+
+def check_classes(labels: tuple[str, ...], *, where: str) -> None:
+    """Refuse data that cannot teach a classifier.
+
+    Args:
+      labels: class names.
+      where: the source, for the message.
+
+    Raises:
+      FireforgeError: ONE_CLASS, if there are fewer than two.
+    """
+    if len(labels) < 2:
+        name = f"only the class {labels[0]!r}" if labels else "no class"
+        raise FireforgeError("ONE_CLASS", f"there is {name}", where=where, allowed="two or more classes")

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dataset formats by name, in the order in which a source is offered to them."""
+
+from __future__ import annotations
+
+from fireforge.data.formats.digits import DIGITS
+from fireforge.data.formats.folder import FOLDER
+from fireforge.data.formats.format import Format
+from fireforge.data.formats.npz import NPZ
+
+FORMATS: dict[str, Format] = {item.name: item for item in (DIGITS, NPZ, FOLDER)}

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pictures train, validate and test: by class, and a function of (seed, sample id)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.rng import uniform
+from fireforge.base.trial import DataRef
+from fireforge.data.dataset import PARTS, Dataset
+
+TEST_DRAW, VAL_DRAW = 0, 1  # numbers drawn for a sample: independent orders for the two cuts
+SPLIT_EPOCH = -1  # no epoch of a training, so that its draws stay independent of the split's
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """Sample ids of the three parts: disjoint, each rising, together all samples.
+
+    Args:
+      train: int64 (N,).
+      val: int64 (N,), for choosing.
+      test: int64 (N,), touched once at the end.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+    def ids(self, *names: str) -> np.ndarray:
+        """Ids of one part or of several together, rising; int64 (N,)."""
+        return np.sort(np.concatenate([getattr(self, name) for name in names]))
+
+    def counts(self) -> dict[str, int]:
+        """Number of pictures in each part."""
+        return {name: len(getattr(self, name)) for name in PARTS}
+
+    @property
+    def sha256(self) -> str:
+        """Sha256 over the three lists of ids, 64 hex digits."""
+        total = hashlib.sha256()
+        for name in PARTS:
+            ids = getattr(self, name)
+            total.update(f"{name}:{len(ids)}:".encode("ascii") + ids.astype("<i8").tobytes())
+        return total.hexdigest()
+
+
+def split(dataset: Dataset, ref: DataRef) -> Parts:
+    """Train, validation and test part of a dataset.
+
+    Parts that the data has itself are kept: its test part is the test part; where it has no test part but a val part,
+    that one is the test part; validation is the val part, or carved from train. Data without parts of its own is cut
+    by class. Each class of n pictures gives round(n * share), at least one and never its last.
+
+    Args:
+      dataset: with at least two classes.
+      ref: seed and shares are used.
+
+    Returns:
+      The parts.
+
+    Raises:
+      FireforgeError: BAD_SHARE, or TOO_FEW if a class has too few pictures to be in every part that is cut.
+    """
+    for name, share in (("val_share", ref.val_share), ("test_share", ref.test_share)):
+        if not 0 < share < 1:
+            raise FireforgeError("BAD_SHARE", f"{name} is {share}", allowed="more than 0, less than 1")
+    given = {name: _of_part(dataset, name) for name in PARTS}
+    rest = np.setdiff1d(np.arange(len(dataset.samples), dtype=np.int64), np.concatenate(list(given.values())))
+    train, val, test = np.sort(np.concatenate([given["train"], rest])), given["val"], given["test"]
+    if not len(test):
+        val, test = test, val
+    _check_enough(dataset, train, 1 + (not len(val)) + (not len(test)))
+    if not len(test):
+        train, test = _carve(dataset, train, ref.test_share, (ref.seed, TEST_DRAW), keep=2)
+    if not len(val):
+        train, val = _carve(dataset, train, ref.val_share, (ref.seed, VAL_DRAW), keep=1)
+    return Parts(train=train, val=val, test=test)
+
+
+def _of_part(dataset: Dataset, name: str) -> np.ndarray:
+    return np.array([sample.id for sample in dataset.samples if sample.part == name], np.int64)
+
+
+def _carve(
+    dataset: Dataset, ids: np.ndarray, share: float, key: tuple[int, int], *, keep: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What stays and what is cut out, class by class, at least `keep` staying."""
+    targets = dataset.targets[ids]
+    taken = np.zeros(len(ids), bool)
+    for label in range(len(dataset.labels)):
+        mine = np.flatnonzero(targets == label)
+        order = np.argsort(uniform(key[0], SPLIT_EPOCH, ids[mine], key[1]), kind="stable")
+        count = min(max(1, int(len(mine) * share + 0.5)), len(mine) - keep)
+        taken[mine[order[:count]]] = True
+    return ids[~taken], ids[taken]
+
+
+def _check_enough(dataset: Dataset, ids: np.ndarray, need: int) -> None:
+    counts = np.bincount(dataset.targets[ids], minlength=len(dataset.labels))
+    few = np.flatnonzero(counts < need)
+    if len(few):
+        others = f" (and {len(few) - 1} more such classes)" if len(few) > 1 else ""
+        raise FireforgeError(
+            "TOO_FEW",
+            f"class {dataset.labels[few[0]]!r} has {counts[few[0]]} images to train and choose by{others}",
+            where=dataset.source,
+            allowed=f"{need} or more images in each class",
+            do="more images of the class, or remove it",
+        )

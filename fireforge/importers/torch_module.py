@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A foreign nn.Module as a Graph and its numbers, by way of torch.export."""
+
+from __future__ import annotations
+
+import operator
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.graph import DTYPES, Attr, Graph, Node, TensorType
+from fireforge.base.validate import validate
+from fireforge.importers.aten import ATEN, VIEWS, Args
+
+# calls that check sizes and make nothing
+CHECKS = ("sym_size", "sym_constrain_range", "sym_constrain_range_for_size", "_assert_scalar", "_assert_tensor_metadata")
+
+
+def import_torch(
+    module: nn.Module, example: torch.Tensor | tuple[int, ...]
+) -> tuple[Graph, dict[str, np.ndarray]]:
+    """A module that takes one tensor as a Graph of our closed list, with its numbers.
+
+    The module is exported as it answers in eval mode, with the batch as a symbol; its training flags are put back.
+    Dropout stays as a node. Weights keep their names of the state dict; numbers in the code become weights of shape ().
+
+    Args:
+      module: any module without data-dependent control flow.
+      example: an input with its batch axis, or the shape of one float32 item without it, such as (3, 224, 224).
+
+    Returns:
+      The Graph, "input" to "logits" ("output0" and so on where there are several), and weight name to array.
+
+    Raises:
+      FireforgeError: UNKNOWN_OPERATOR, if the module uses an operator that the list lacks; BAD_MODULE, if torch.export
+        refuses it or it fixes the batch; BAD_DTYPE, if a tensor has a dtype that the graph lacks.
+    """
+    program = _export(module, example)
+    if _writes_into_views(program.graph):
+        with _quiet():
+            program = program.run_decompositions({})  # no decomposition, but no write in place either
+    walk = _Walk(program)
+    for node in program.graph.nodes:
+        walk.visit(node)
+    graph = walk.graph()
+    validate(graph)
+    return graph, {weight.name: walk.arrays[weight.name] for weight in graph.weights}
+
+
+def _export(module: nn.Module, example: torch.Tensor | tuple[int, ...]) -> torch.export.ExportedProgram:
+    if not isinstance(example, torch.Tensor):
+        held = next((p for p in module.parameters()), torch.zeros(()))
+        example = torch.zeros(2, *example, device=held.device)
+    if example.shape[0] < 2:
+        example = torch.cat([example, example])  # a batch of 1 would be taken for a constant
+    flags = {part: part.training for part in module.modules()}
+    batch = torch.export.Dim("N", min=1)
+    try:
+        module.eval()
+        with _quiet(), torch.no_grad():
+            return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+    except (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError) as error:
+        line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
+        what, do = f"torch.export refuses it: {line[:300]}", "a module that treats every image of a batch alike"
+        raise FireforgeError("BAD_MODULE", what, where=type(module).__name__, do=do) from error
+    finally:
+        for part, flag in flags.items():
+            part.training = flag
+
+
+def _quiet() -> warnings.catch_warnings[None]:
+    """A context without torch's notices about its own future."""
+    return warnings.catch_warnings(action="ignore", category=FutureWarning)
+
+
+def _base_name(target: Any) -> tuple[str, bool]:
+    """ "relu" and whether it writes in place, from aten.relu_.default."""
+    name = str(target).split(".")[1] if str(target).startswith("aten.") else str(target)
+    inplace = name.endswith("_") and not name.startswith("__")
+    return (name[:-1] if inplace else name), inplace
+
+
+def _writes_into_views(graph: fx.Graph) -> bool:
+    """Whether a write in place may be seen through another name, so that rebinding one name is not enough."""
+    for node in graph.nodes:
+        if node.op == "call_function" and _base_name(node.target)[1] and node.args:
+            source: Any = node.args[0]
+            seen = [source.target, *(user.target for user in source.users)]
+            if source.target is operator.getitem or any(_base_name(target)[0] in VIEWS for target in seen):
+                return True
+    return False
+
+
+class _Walk:
+    """The pen of `aten.Pen`: walks the program once and collects nodes and weights."""
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        self.where = ""
+        self.arrays: dict[str, np.ndarray] = {}
+        signature = program.graph_signature
+        self._held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        self._held.update(signature.inputs_to_lifted_tensor_constants)
+        self._state: Mapping[str, Any] = {**program.constants, **program.state_dict}
+        self._values: dict[fx.Node, Any] = {}
+        self._nodes: list[Node] = []
+        self._inputs: list[TensorType] = []
+        self._outputs: tuple[str, ...] = ()
+        self._call: fx.Node | None = None
+        self._batch = ""
+
+    def visit(self, node: fx.Node) -> None:
+        """Translate one node of the program."""
+        if node.op == "placeholder":
+            self._placeholder(node)
+        elif node.op == "output":
+            results = node.args[0]
+            assert isinstance(results, (tuple, list))
+            self._outputs = tuple(self._values[item] for item in results if isinstance(item, fx.Node))
+        elif node.target is operator.getitem:
+            source, index = node.args
+            parts = self._values.get(source)  # type: ignore[arg-type]
+            if isinstance(parts, tuple) and index < len(parts):  # type: ignore[operator]
+                self._values[node] = parts[index]  # type: ignore[index]
+        elif node.op == "call_function":
+            self._translate(node)
+
+    def graph(self) -> Graph:
+        """What was collected, unused weights left out, outputs with their final names."""
+        names = ("logits",) if len(self._outputs) == 1 else tuple(f"output{i}" for i in range(len(self._outputs)))
+        final = dict(zip(self._outputs, names))
+        if len(final) != len(names) or any(name in final for name in (*self.arrays, *(t.name for t in self._inputs))):
+            raise FireforgeError("BAD_MODULE", "an output that is an input, a weight, or given twice")
+        needed, nodes = set(self._outputs), []
+        for node in reversed(self._nodes):
+            if not needed.isdisjoint(node.outputs):
+                needed.update(node.inputs)
+                nodes.append(self._renamed(node, final))
+        weights = [
+            TensorType(name=name, dtype=str(array.dtype), shape=array.shape)
+            for name, array in self.arrays.items()
+            if name in needed
+        ]
+        return Graph(inputs=tuple(self._inputs), outputs=names, weights=tuple(weights), nodes=tuple(reversed(nodes)))
+
+    def name(self, value: Any) -> str:
+        if value is None:
+            return ""
+        found = self._values.get(value)
+        if not isinstance(found, str):
+            raise FireforgeError("UNKNOWN_OPERATOR", f"argument {value} is no tensor", where=self.where)
+        return found
+
+    def operand(self, value: Any, like: Any) -> str:
+        if isinstance(value, (int, float)):
+            dtype = str(like.meta["val"].dtype).removeprefix("torch.")
+            return self.constant("scalar", np.asarray(value, dtype))
+        return self.name(value)
+
+    def constant(self, part: str, array: np.ndarray) -> str:
+        assert self._call is not None
+        name = _fresh(f"{self._path(self._call)}.{part}".lstrip("."), self.arrays)
+        self.arrays[name] = array
+        return name
+
+    def shape(self, value: Any) -> tuple[int | str, ...]:
+        return tuple(dim if isinstance(dim, int) else str(dim) for dim in value.meta["val"].shape)
+
+    def result(self) -> tuple[int | str, ...]:
+        return self.shape(self._call)
+
+    def parts(self) -> tuple[tuple[int | str, ...], ...]:
+        assert self._call is not None
+        return tuple(tuple(d if isinstance(d, int) else str(d) for d in v.shape) for v in self._call.meta["val"])
+
+    def add(self, op: str, *inputs: str, **attrs: Attr) -> str:
+        return self._write(op, inputs, attrs, 1)[0]
+
+    def split(self, source: str, sizes: tuple[int, ...], axis: int) -> tuple[str, ...]:
+        return self._write("Split", (source,), {"split": sizes, "axis": axis}, len(sizes))
+
+    def _write(self, op: str, inputs: tuple[str, ...], attrs: dict[str, Attr], outputs: int) -> tuple[str, ...]:
+        assert self._call is not None
+        path = self._path(self._call)
+        taken = {node.name for node in self._nodes}
+        name = _fresh(path or str(self._call.name), taken)
+        made = (f"{name}:0",) if outputs == 1 else tuple(f"{name}:{i}" for i in range(outputs))
+        self._nodes.append(Node(name=name, op=op, inputs=inputs, outputs=made, attrs=attrs))
+        return made
+
+    def _renamed(self, node: Node, final: Mapping[str, str]) -> Node:
+        inputs = tuple(final.get(name, name) for name in node.inputs)
+        return node.replace(inputs=inputs, outputs=tuple(final.get(name, name) for name in node.outputs))
+
+    def _placeholder(self, node: fx.Node) -> None:
+        if node.name in self._held:
+            name = self._held[node.name]
+            tensor = self._state[name].detach().cpu()
+            self._check_dtype(tensor, name)
+            self.arrays[name] = np.array(tensor.contiguous().numpy())
+            self._values[node] = name
+            return
+        name = "input" if not self._inputs else f"input{len(self._inputs)}"
+        value = node.meta["val"]
+        dtype = self._check_dtype(value, name)
+        if isinstance(value.shape[0], int):
+            raise FireforgeError("BAD_MODULE", "the module fixes its batch size", where=name)
+        self._batch = str(value.shape[0])
+        self._inputs.append(TensorType(name=name, dtype=dtype, shape=("N", *(int(dim) for dim in value.shape[1:]))))
+        self._values[node] = name
+
+    def _check_dtype(self, tensor: Any, name: str) -> str:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in DTYPES:
+            raise FireforgeError("BAD_DTYPE", f"dtype {dtype}", where=name, allowed=", ".join(DTYPES))
+        return dtype
+
+    def _translate(self, node: fx.Node) -> None:
+        name, inplace = _base_name(node.target)
+        value = node.meta.get("val")
+        if name in CHECKS or isinstance(value, (int, float, torch.SymInt, torch.SymBool, torch.SymFloat)):
+            return  # a size; what is made of it is read from the shapes of the results
+        self._call = node
+        self.where = self._place(node)
+        translation = ATEN.get(name)
+        if translation is None:
+            what = f"operator {node.target} has no counterpart"
+            raise FireforgeError("UNKNOWN_OPERATOR", what, where=self.where, allowed=", ".join(sorted(ATEN)))
+        result = translation(self, _bound(node))
+        self._values[node] = result
+        if inplace:
+            self._values[node.args[0]] = result  # type: ignore[index]
+
+    def _path(self, node: fx.Node) -> str:
+        """Dotted path of the submodule whose code made the call; "" for the module itself."""
+        stack = node.meta.get("nn_module_stack") or {}
+        path = next(reversed([path for path, _ in stack.values()]), "") if stack else ""
+        return "" if "metadata_hook" in path else re.sub(r"[^\w.]", "_", path)
+
+    def _place(self, node: fx.Node) -> str:
+        """Submodule, file name and line of the call."""
+        lines = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+        line = f"{lines[-1][0].rpartition('/')[2]} line {lines[-1][1]}" if lines else ""
+        path = self._path(node) or "the module itself"
+        return f"{path} ({line})" if line else path
+
+
+def _bound(node: fx.Node) -> Args:
+    """Arguments by the names of the operator's schema, with its defaults."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    bound: Args = {}
+    for i, argument in enumerate(schema.arguments):
+        if i < len(node.args):
+            bound[argument.name] = node.args[i]
+        else:
+            bound[argument.name] = node.kwargs.get(argument.name, argument.default_value)
+    return bound
+
+
+def _fresh(name: str, taken: Any) -> str:
+    """The name, with a number behind it if it is taken."""
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the winner's weights to files: fold, quantize, export, each measured on the validation part and verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fireforge.base.deadline import Deadline
+from fireforge.base.metrics import accuracy, wilson
+from fireforge.base.model import Card, Model, dense
+from fireforge.base.pixels import normalize
+from fireforge.base.postprocess import Postprocess
+from fireforge.base.progress import Progress, Update
+from fireforge.base.record import Facts, RunRecord
+from fireforge.compress.stage import Context
+from fireforge.compress.stages import STAGES
+from fireforge.cost.count import count
+from fireforge.export.onnx_file import onnx_bytes
+from fireforge.export.qdq import lower
+from fireforge.export.targets import TARGETS, Exported
+from fireforge.jobs.folder import RunFolder
+from fireforge.jobs.scene import Scene
+from fireforge.jobs.verify import verify_file
+from fireforge.nets.families import build_graph
+from fireforge.runtime.onnx_runtime import OnnxSession
+from fireforge.runtime.parity import ParityReport
+from fireforge.train.weights import read_weights
+
+CALIBRATION = 256  # training pictures that set the activations' ranges
+PARITY = 200  # validation pictures that pass the whole path
+BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A file that may become the answer.
+
+    Args:
+      exported: the file.
+      facts: of the model in it, on the validation part.
+    """
+
+    exported: Exported
+    facts: Facts
+
+
+def deliver(scene: Scene, run: RunFolder, winner: RunRecord, *, clock: Deadline, progress: Progress) -> list[Delivery]:
+    """Fold, export in float, quantize, export in int8; verify both.
+
+    Args:
+      scene: the data.
+      run: where files and records go.
+      winner: whose weights are taken.
+      clock: what is left of the time.
+      progress: receives updates.
+
+    Returns:
+      The deliveries, the float one first.
+
+    Raises:
+      FireforgeError: PARITY, if a file does not do what the network did.
+    """
+    model = model_of(scene, winner, run.path)
+    context = context_of(scene, clock=clock, progress=progress)
+    stages = (("fold", "model.onnx"), ("int8", "model-int8.onnx"))
+    deliveries = []
+    for done, (stage, name) in enumerate(stages):
+        progress(Update(stage="compress", done=done, total=len(stages), unit="stages", note=stage))
+        model, report = STAGES[stage](model, context)
+        exported = TARGETS["onnx"](model, run.path / name)
+        facts = report.after.replace(bytes=exported.bytes)
+        run.journal.append("stage", report.replace(after=facts).to_json())
+        run.journal.append("export", {"path": name, "form": exported.form, "bytes": exported.bytes})
+        run.journal.append("parity", verified(scene, Path(exported.path)).to_json())
+        deliveries.append(Delivery(exported=exported, facts=facts))
+    return deliveries
+
+
+def context_of(scene: Scene, *, clock: Deadline, progress: Progress) -> Context:
+    """What compression stages work with: calibration pictures, a judge, the time left."""
+    return Context(
+        calibration=_calibration(scene),
+        evaluate=lambda candidate: facts_of(candidate, scene),
+        finetune=None,
+        deadline=clock,
+        progress=progress,
+    )
+
+
+def model_of(scene: Scene, record: RunRecord, folder: Path) -> Model:
+    """The trained network of a record, with its card.
+
+    Args:
+      scene: labels and preprocessing.
+      record: spec and weights.
+      folder: that the weights' path starts from.
+
+    Returns:
+      A float model.
+    """
+    weights = read_weights(folder / record.weights, sha256=record.weights_sha256)
+    card = Card(
+        preprocess=scene.preprocess,
+        postprocess=Postprocess(),
+        labels=scene.dataset.labels,
+        source=f"trained from nothing on {scene.ref.source} by fireforge",
+    )
+    return Model(graph=build_graph(record.trial.spec), weights=dense(weights), card=card)
+
+
+def facts_of(model: Model, scene: Scene) -> Facts:
+    """Accuracy of a model on the validation part, run as its exported form runs.
+
+    Args:
+      model: float or quantized.
+      scene: the pictures.
+
+    Returns:
+      Facts without latency, which is measured on the file in a fresh process.
+    """
+    graph, arrays = lower(model)
+    data = onnx_bytes(graph, arrays)
+    session = OnnxSession(data)
+    truth = scene.truth[scene.part("val")]
+    inputs = normalize(scene.pixels["val"], scene.steps)
+    name, output = session.inputs[0].name, model.card.postprocess.outputs[0]
+    rows = [session.run({name: inputs[i : i + BATCH]})[output] for i in range(0, len(inputs), BATCH)]
+    right = np.concatenate(rows).argmax(axis=1) == truth
+    return Facts(
+        accuracy=accuracy(truth, np.where(right, truth, -1)),
+        interval=wilson(int(right.sum()), len(truth)),
+        samples=len(truth),
+        macs=count(model.graph).macs,
+        bytes=len(data),
+    )
+
+
+def _calibration(scene: Scene) -> np.ndarray:
+    pixels = scene.pixels["train"]
+    rows = np.linspace(0, len(pixels) - 1, min(CALIBRATION, len(pixels))).astype(int)
+    return normalize(pixels[rows], scene.steps)
+
+
+def verified(scene: Scene, path: Path) -> ParityReport:
+    """Hold a file against its numpy reference on validation pictures; PARITY with exit code 5 where it differs."""
+    return verify_file(path, scene.dataset, scene.part("val")[:PARITY])

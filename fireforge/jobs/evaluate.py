@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""evaluate: how good a file is on labelled pictures, by class, with its worst mistakes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.files import write_text
+from fireforge.base.metrics import (
+    accuracy,
+    confusion,
+    expected_calibration_error,
+    per_class,
+    top_k_accuracy,
+    wilson,
+)
+from fireforge.base.trial import DataRef
+from fireforge.base.value import Json
+from fireforge.data.check import drop_broken
+from fireforge.data.dataset import Dataset
+from fireforge.data.open import open_dataset, open_ref
+from fireforge.data.pixels import load_pixels
+from fireforge.data.split import split
+from fireforge.jobs.folder import RunFolder
+from fireforge.jobs.scene import thumbnail
+from fireforge.runtime.predictor import Predictor, load
+
+WORST = 24
+BINS = 10
+
+
+def evaluate(model: str | Path, data: str | None = None, *, wrong: Path | None = None) -> Json:
+    """Answers of a file on a dataset, held against its labels.
+
+    Pictures that a run trained on never count: where the data is the run's own, only its test part is used.
+
+    Args:
+      model: an exported file or a run's folder.
+      data: a dataset; None for the test part of the run's own.
+      wrong: a CSV file to write the wrong answers to: file, truth, answer, score.
+
+    Returns:
+      The "evaluation" entry: accuracy with interval, confusion, per class, calibration, worst mistakes.
+
+    Raises:
+      FireforgeError: NO_DATA, if no data is named and the model is no run's folder; BAD_LABELS, if classes differ.
+    """
+    predictor = load(model)
+    known = _ref_of_run(Path(model))
+    source = data or (known.source if known else None)
+    if source is None:
+        raise FireforgeError(
+            "NO_DATA", "a file alone does not say on what", where=str(model), do="name a dataset as well"
+        )
+    dataset = open_ref(known) if known and source == known.source else drop_broken(open_dataset(source))
+    ids, part = _part(dataset, known)
+    if wrong is not None:
+        write_wrong(wrong, predictor, dataset, ids)
+    return evaluate_ids(predictor, dataset, ids, part=part, name=str(model))
+
+
+def evaluate_ids(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, part: str, name: str) -> Json:
+    """Answers on some samples.
+
+    Args:
+      predictor: an opened file.
+      dataset: its labels must be among the predictor's.
+      ids: sample ids, int64 (n,).
+      part: what the samples are called in the record.
+      name: of the model, likewise.
+
+    Returns:
+      The "evaluation" entry.
+    """
+    labels = predictor.labels
+    truth = _truth(dataset, ids, labels)
+    scores = predictor.scores(load_pixels(dataset, ids, predictor.card.preprocess.steps()))
+    answers = scores.argmax(axis=1)
+    right = int((answers == truth).sum())
+    table = confusion(truth, answers, len(labels))
+    return {
+        "model": name,
+        "part": part,
+        "n": len(truth),
+        "accuracy": accuracy(truth, answers),
+        "interval": list(wilson(right, len(truth))),
+        "top_k": {str(k): top_k_accuracy(truth, scores, k) for k in (1, 3, 5) if k <= len(labels)},
+        "ece": expected_calibration_error(truth, scores),
+        "confusion": table.tolist(),
+        "labels": list(labels),
+        "per_class": {key: [round(float(x), 6) for x in column] for key, column in per_class(table).items()},
+        "reliability": _reliability(truth, scores),
+        "worst": _worst(predictor, dataset, ids, truth, scores),
+    }
+
+
+def write_wrong(path: Path, predictor: Predictor, dataset: Dataset, ids: np.ndarray) -> None:
+    """Write every wrong answer as a row of CSV: file, truth, answer, score.
+
+    Args:
+      path: the file.
+      predictor: an opened file.
+      dataset: its labels must be among the predictor's.
+      ids: sample ids, int64 (n,).
+    """
+    truth = _truth(dataset, ids, predictor.labels)
+    scores = predictor.scores(load_pixels(dataset, ids, predictor.card.preprocess.steps()))
+    answers = scores.argmax(axis=1)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["file", "truth", "answer", "score"])
+    for i in np.flatnonzero(answers != truth):
+        names = (dataset.samples[ids[i]].name, predictor.labels[truth[i]], predictor.labels[answers[i]])
+        writer.writerow([*names, f"{scores[i, answers[i]]:.6f}"])
+    write_text(path, stream.getvalue())
+
+
+def _ref_of_run(path: Path) -> DataRef | None:
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "record.jsonl").exists():
+        return None
+    start = RunFolder(folder).entry("start")
+    return DataRef.from_json(start["data"]) if start else None
+
+
+def _part(dataset: Dataset, known: DataRef | None) -> tuple[np.ndarray, str]:
+    if known is not None and known.sha256 == dataset.sha256:
+        return split(dataset, known).test, "test"
+    if any(sample.part == "test" for sample in dataset.samples):
+        return np.array([s.id for s in dataset.samples if s.part == "test"], np.int64), "test"
+    return np.arange(len(dataset.samples)), "all"
+
+
+def _truth(dataset: Dataset, ids: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
+    unknown = sorted(set(dataset.labels) - set(labels))
+    if unknown:
+        raise FireforgeError(
+            "BAD_LABELS",
+            f"class {unknown[0]!r} is not one of the model's",
+            where=dataset.source,
+            allowed=", ".join(labels),
+        )
+    place = np.array([labels.index(label) for label in dataset.labels], np.int64)
+    return place[np.array([dataset.samples[i].label for i in ids], np.int64)]
+
+
+def _reliability(truth: np.ndarray, scores: np.ndarray) -> Json:
+    sure = scores.max(axis=1)
+    right = scores.argmax(axis=1) == truth
+    which = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
+    rows = [which == index for index in range(BINS)]
+    return [
+        {"confidence": float(sure[row].mean()), "accuracy": float(right[row].mean()), "n": int(row.sum())}
+        for row in rows
+        if row.any()
+    ]
+
+
+def _worst(predictor: Predictor, dataset: Dataset, ids: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> Json:
+    answers = scores.argmax(axis=1)
+    wrong = np.flatnonzero(answers != truth)
+    order = wrong[np.argsort(-scores[wrong, answers[wrong]], kind="stable")][:WORST]
+    steps = predictor.card.preprocess.steps()
+    return [
+        {
+            "name": dataset.samples[ids[i]].name,
+            "truth": predictor.labels[truth[i]],
+            "answer": predictor.labels[answers[i]],
+            "score": float(scores[i, answers[i]]),
+            "png": thumbnail(dataset, int(ids[i]), steps),
+        }
+        for i in order
+    ]

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer: choose a file on validation, measure it in a fresh process, judge every limit, write it down."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fireforge.base.budget import Budget, Verdict, judge
+from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.files import write_bytes, write_json
+from fireforge.base.machine import this_machine, versions
+from fireforge.base.metrics import wilson
+from fireforge.base.record import RunRecord
+from fireforge.base.value import Json
+from fireforge.data.pack import pack_contents
+from fireforge.jobs.deliver import Delivery
+from fireforge.jobs.evaluate import evaluate_ids
+from fireforge.jobs.folder import RunFolder
+from fireforge.jobs.scene import Scene
+from fireforge.runtime.measure import Measurement, measure_fresh
+from fireforge.runtime.predictor import load
+
+
+def choose(deliveries: Sequence[Delivery], budget: Budget) -> Delivery:
+    """The delivery to answer with.
+
+    Of those within the size limit it is the smallest whose accuracy is within the tolerance of the best; where none
+    fits, the smallest.
+
+    Args:
+      deliveries: at least one.
+      budget: max_bytes and tolerance are used.
+
+    Returns:
+      One of them, chosen on validation alone.
+    """
+    limit = budget.max_bytes
+    fitting = [d for d in deliveries if limit is None or d.exported.bytes <= limit]
+    if not fitting:
+        return min(deliveries, key=lambda d: d.exported.bytes)
+    best = max(d.facts.accuracy or 0.0 for d in fitting)
+    good = [d for d in fitting if (d.facts.accuracy or 0.0) >= best - budget.tolerance]
+    return min(good, key=lambda d: d.exported.bytes)
+
+
+def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence[Delivery], budget: Budget) -> Json:
+    """Measure the chosen file, judge the limits, evaluate it on the test part.
+
+    Args:
+      scene: the data; here its test part is touched, once.
+      run: where records and result.json go.
+      winner: the trial behind the file.
+      deliveries: files to choose from.
+      budget: the limits.
+
+    Returns:
+      The content of result.json, without seconds and command.
+    """
+    chosen = choose(deliveries, budget)
+    path = Path(chosen.exported.path)
+    measurement = _measured(scene, path)
+    evaluation = evaluate_ids(load(path), scene.dataset, scene.part("test"), part="test", name=path.name)
+    run.journal.append("evaluation", evaluation)
+    verdicts = judge(budget, *_numbers(measurement))
+    return {
+        "model": {
+            "path": path.name,
+            "bytes": measurement.bytes,
+            "sha256": chosen.exported.sha256,
+            "form": chosen.exported.form,
+        },
+        "test": _test(measurement),
+        "measured": measurement.to_json(),
+        "limits": [verdict.to_json() for verdict in verdicts],
+        "feasible": all(verdict.met for verdict in verdicts),
+        "infeasible_because": _because(verdicts),
+        "spec": winner.trial.spec.to_json(),
+        "cost": winner.trial.cost.to_json() if winner.trial.cost else None,
+        "baseline": _best_baseline(run),
+        "candidates": [
+            {
+                "path": Path(d.exported.path).name,
+                "form": d.exported.form,
+                "bytes": d.exported.bytes,
+                "val_accuracy": d.facts.accuracy,
+            }
+            for d in deliveries
+        ],
+        "versions": versions(),
+        "hardware": this_machine().to_json(),
+    }
+
+
+def write_result(run: RunFolder, answer: Json) -> None:
+    """Write result.json and the record's last entry."""
+    write_json(run.path / "result.json", answer)
+    run.journal.append("answer", answer)
+
+
+def refuse_if_infeasible(answer: Json, folder: Path) -> None:
+    """Raise INFEASIBLE with exit code 4 where a limit is not met; the nearest model is kept."""
+    if not answer["feasible"]:
+        raise FireforgeError(
+            "INFEASIBLE",
+            answer["infeasible_because"],
+            where=str(folder),
+            do=f"the nearest model is kept: {folder / answer['model']['path']}",
+            exit_code=Exit.INFEASIBLE,
+        )
+
+
+def _measured(scene: Scene, path: Path) -> Measurement:
+    """The file in a fresh process, on the encoded pictures of the test part."""
+    ids = scene.part("test")
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "test.npz"
+        write_bytes(pictures, pack_contents([scene.dataset.read(int(i)) for i in ids], scene.truth[ids]))
+        return measure_fresh(path, pictures=pictures)
+
+
+def _numbers(measurement: Measurement) -> tuple[dict[str, float], dict[str, str]]:
+    measured: dict[str, float] = {
+        "bytes": measurement.bytes,
+        "latency_ms": measurement.latency_ms,
+        "memory_bytes": measurement.memory_bytes,
+    }
+    how = {
+        "bytes": "size of the one file on disk",
+        "latency_ms": f"p50 of {measurement.runs} predictions, batch 1, {measurement.threads} thread, fresh process",
+        "memory_bytes": "peak resident memory less that before load, fresh process",
+        "accuracy": f"{measurement.n} test pictures through fireforge.load, fresh process",
+    }
+    if measurement.accuracy is not None:
+        measured["accuracy"] = measurement.accuracy
+    return measured, how
+
+
+def _test(measurement: Measurement) -> Json:
+    share, count = measurement.accuracy or 0.0, measurement.n
+    interval = wilson(round(share * count), count) if count else (0.0, 1.0)
+    return {"accuracy": share, "n": count, "interval": list(interval)}
+
+
+def _because(verdicts: Sequence[Verdict]) -> str:
+    missed = [v for v in verdicts if not v.met]
+    if not missed:
+        return ""
+    return "; ".join(f"{v.name} binds: {v.limit:g} allowed, the nearest has {_shown(v.achieved)}" for v in missed)
+
+
+def _shown(achieved: float | None) -> str:
+    return "not been measured" if achieved is None else f"{achieved:.6g}"
+
+
+def _best_baseline(run: RunFolder) -> Json:
+    rows = [entry.value for entry in run.journal.read() if entry.type == "baseline"]
+    if not rows:
+        return None
+    best = max(rows, key=lambda row: row["accuracy"])
+    return {"name": best["name"], "accuracy": best["accuracy"]}

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""train: one named network with one recipe on one dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fireforge.base.budget import Budget
+from fireforge.base.errors import lookup
+from fireforge.base.progress import Progress, silent
+from fireforge.base.record import RunRecord
+from fireforge.base.trial import Recipe, Trial
+from fireforge.cost.count import count
+from fireforge.jobs.begin import begin
+from fireforge.jobs.explore import ready_of
+from fireforge.jobs.folder import RunFolder, default_folder
+from fireforge.jobs.keep import keep_winner
+from fireforge.jobs.scene import look
+from fireforge.nets.families import NETWORKS, build_graph
+from fireforge.report.page import write_report
+from fireforge.train.recipe import small_images
+from fireforge.train.trial import run_trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What may differ from the recipe.
+
+    Args:
+      net: a name of `fireforge.nets.families.NETWORKS`.
+      epochs: passes over the training part.
+      batch: samples an update; None for the recipe's.
+      lr: greatest learning rate; None for the recipe's.
+      seed: of split, weights, order and variation.
+      device: "auto", "cpu", "cuda" or "cuda:N".
+      image_size: side of the input in px; None to choose by the pictures.
+    """
+
+    net: str = "firenet-small"
+    epochs: int = 40
+    batch: int | None = None
+    lr: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    image_size: int | None = None
+
+
+def train(
+    data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
+) -> tuple[RunRecord, Path]:
+    """Train a network; the same call on the same folder resumes after the last whole epoch.
+
+    Args:
+      data: what `fireforge.data.open.open_dataset` takes.
+      settings: network and recipe.
+      out: folder of the run; None for runs/<name of the data>-<net>.
+      progress: receives one update an epoch.
+
+    Returns:
+      The record, and the run's folder with weights/best.safetensors, metrics.csv and report.html.
+    """
+    preset = lookup(NETWORKS, settings.net, "network")
+    folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
+    with RunFolder(folder) as run:
+        scene = look(data, seed=settings.seed, image_size=settings.image_size)
+        begin(run, scene, Budget(), settings.seed)
+        spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
+        trial = Trial(
+            spec=spec,
+            recipe=_recipe(settings, len(scene.part("train")), min(scene.input_shape[1:])),
+            data=scene.ref,
+            preprocess=scene.preprocess,
+            seed=settings.seed,
+            cost=count(build_graph(spec)),
+        )
+        record = run.trials().get(trial.digest())
+        if record is None:
+            record = run_trial(trial, folder=run.path, ready=ready_of(scene), device=settings.device, progress=progress)
+            run.journal.append("trial", record.to_json())
+        keep_winner(run, record)
+        write_report(run.path)
+    return record, folder
+
+
+def _recipe(settings: Settings, samples: int, size_px: int) -> Recipe:
+    recipe = small_images(samples=samples, size_px=size_px, epochs=settings.epochs)
+    if settings.batch is not None:
+        recipe = recipe.replace(batch=settings.batch)
+    return recipe if settings.lr is None else recipe.replace(lr=settings.lr)

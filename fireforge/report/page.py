@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""report.html: a run's evidence as one file that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fireforge.base.files import write_text
+from fireforge.report.markup import Markup, tag
+from fireforge.report.run import Run, read_run
+from fireforge.report.sections.data import baselines, data_card
+from fireforge.report.sections.evaluation import evaluation
+from fireforge.report.sections.headline import budget, headline
+from fireforge.report.sections.model import compression, ledger, parity
+from fireforge.report.sections.search import curves, design_space
+from fireforge.report.sections.usage import how_to_use, provenance
+from fireforge.report.style import STYLE
+
+# anchor -> (words in the list of contents, what writes the section), in the page's order
+SECTIONS = {
+    "budget": ("Budget", budget),
+    "data": ("Data", data_card),
+    "baselines": ("Baselines", baselines),
+    "space": ("Design space", design_space),
+    "training": ("Training", curves),
+    "compression": ("Compression", compression),
+    "parity": ("Parity", parity),
+    "test": ("Test", evaluation),
+    "ledger": ("Ledger", ledger),
+    "use": ("Use", how_to_use),
+    "provenance": ("Provenance", provenance),
+}
+# the page may load nothing and run nothing, whatever a label says
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Write report.html beside a run's record, finished or not.
+
+    Args:
+      run_folder: holds record.jsonl.
+
+    Returns:
+      The page's path.
+
+    Raises:
+      FireforgeError: NO_RECORD, BAD_RECORD or BAD_JSON, if there is no whole record; CANNOT_WRITE.
+    """
+    run = read_run(run_folder)
+    return write_text(run.folder / "report.html", page(run))
+
+
+def page(run: Run) -> str:
+    """The page of a run as HTML text."""
+    links = [tag("a", words, href=f"#{name}") for name, (words, _) in SECTIONS.items()]
+    body = tag(
+        "body",
+        tag(
+            "main",
+            headline(run),
+            tag("nav", links, aria_label="Contents"),
+            [write(run) for _, write in SECTIONS.values()],
+        ),
+    )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("title", f"fireforge: {run.folder.name}"),
+        tag("style", Markup(STYLE)),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

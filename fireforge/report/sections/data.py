@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the network learnt from, and what it had to beat."""
+
+from __future__ import annotations
+
+import fireforge.report.parts as parts
+import fireforge.report.show as show
+from fireforge.base.units import show_seconds
+from fireforge.base.value import Json
+from fireforge.report.markup import Markup, tag
+from fireforge.report.run import Run
+from fireforge.report.svg import Bar, bars
+
+PARTS = (("train", "training"), ("val", "validation"), ("test", "test"))
+MOST_BARS = 24  # classes drawn; more are told in words
+
+
+def data_card(run: Run) -> Markup:
+    """Source, counts of each class and part, what was skipped and why, sample pictures."""
+    data = run.dataset()
+    if not data:
+        return parts.section("data", "Data", parts.missing("The record does not describe the data."))
+    samples = [
+        parts.picture(sample.get("png"), parts.name(sample.get("label", "?")), title=f"{sample.get('label', '?')}")
+        for sample in data.get("samples") or []
+    ]
+    return parts.section(
+        "data",
+        "Data",
+        parts.columns(_facts(run, data), _counts(data)),
+        tag("h3", "Samples") if samples else None,
+        parts.gallery(samples) if samples else parts.missing("The record holds no sample pictures."),
+    )
+
+
+def _facts(run: Run, data: dict[str, Json]) -> Markup:
+    shape, ref = data.get("input"), run.start.get("data") or {}
+    counts, skipped = data.get("counts") or {}, data.get("skipped") or {}
+    rows: list[tuple[str, object]] = [
+        ("Source", parts.name(data.get("source", ""))),
+        ("Format", data.get("format", "")),
+        ("Classes", show.count(len(data.get("labels") or []))),
+        ("Input", f"{shape[0]} × {shape[1]} × {shape[2]} (channels, height, width)" if shape else ""),
+    ]
+    rows += [
+        (words.capitalize(), f"{show.count(sum(counts[part]))} pictures") for part, words in PARTS if part in counts
+    ]
+    used = data.get("used")
+    if data.get("found") is not None and used is not None:
+        left_out = "".join(f" + {show.count(number)} {code}" for code, number in sorted(skipped.items()))
+        rows.append(("Found", f"{show.count(data['found'])} = {show.count(used)} used{left_out or ' + 0 skipped'}"))
+    if ref:
+        rows.append(("Split", f"seed {ref.get('seed', '?')}"))
+    return parts.pairs(rows)
+
+
+def _counts(data: dict[str, Json]) -> Markup:
+    labels, counts = data.get("labels") or [], data.get("counts") or {}
+    present = [(part, words) for part, words in PARTS if len(counts.get(part) or []) == len(labels)]
+    if not labels or not present:
+        return parts.missing("The record holds no counts by class.")
+    totals = [sum(counts[part][index] for part, _ in present) for index in range(len(labels))]
+    shown = sorted(range(len(labels)), key=lambda index: -totals[index])[:MOST_BARS]
+    shown = sorted(shown) if len(labels) <= MOST_BARS else shown
+    rows = [
+        Bar(
+            label=str(labels[index]),
+            parts=tuple(
+                (counts[part][index], f"part-{part}", f"{labels[index]}, {words}: {counts[part][index]:,}")
+                for part, words in present
+            ),
+            note=show.count(totals[index]),
+        )
+        for index in shown
+    ]
+    more = len(labels) - len(rows)
+    rest = f" The {len(rows)} largest of {len(labels):,} classes; the smallest has {min(totals):,}." if more else ""
+    caption = [parts.legend([(f"part-{part}", words) for part, words in present]), rest]
+    return parts.figure(bars(rows, title="Pictures by class and part"), caption)
+
+
+def baselines(run: Run) -> Markup:
+    """What simple methods reach on the validation part, beside the network."""
+    lead = "What needs no network: a network that does not beat these is not worth its bytes."
+    if not run.baselines:
+        return parts.section("baselines", "Baselines", parts.missing("The record holds no baseline."), lead=lead)
+    rows: list[tuple[object, ...]] = [
+        (
+            parts.name(row.get("name", "?")),
+            show.percent(row.get("accuracy")),
+            show.interval_words(row.get("interval")),
+            show.bytes_words(row.get("bytes")),
+            show_seconds(row["seconds"]) if row.get("seconds") is not None else show.NONE,
+            show.count(row.get("samples")),
+        )
+        for row in run.baselines
+    ]
+    drawn = [_bar(str(row.get("name", "?")), row.get("accuracy"), "bar plain") for row in run.baselines]
+    network = _network(run)
+    if network is not None:
+        label, accuracy, size = network
+        rows.append((tag("strong", label), show.percent(accuracy), "", show.bytes_words(size), "", ""))
+        drawn.append(_bar(label, accuracy, "bar"))
+    header = ("Method", "Accuracy", "95 % interval", "Bytes", "Time", "Pictures")
+    return parts.section(
+        "baselines",
+        "Baselines",
+        parts.table(header, rows, marked=() if network is None else (len(rows) - 1,)),
+        parts.figure(bars(drawn, title="Accuracy on the validation part", full=1.0), "Accuracy on the validation part"),
+        lead=lead,
+    )
+
+
+def _network(run: Run) -> tuple[str, float | None, int | None] | None:
+    """Label, validation accuracy and bytes of the answer's file, else of the best trial."""
+    answer = run.answer or {}
+    model = answer.get("model") or {}
+    for row in answer.get("candidates") or []:
+        if row.get("path") == model.get("path"):
+            return "the answer", row.get("val_accuracy"), row.get("bytes")
+    best = run.chosen() or run.best()
+    return None if best is None else ("best trial", best.accuracy, None)
+
+
+def _bar(label: str, accuracy: float | None, style: str) -> Bar:
+    told = show.percent(accuracy)
+    return Bar(label=label, parts=((accuracy or 0.0, style, f"{label}: {told}"),), note=told)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the answer does on the test part: what it confuses, and whether its scores can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import fireforge.report.parts as parts
+import fireforge.report.show as show
+from fireforge.base.value import Json
+from fireforge.report.heat import MOST_CLASSES, heat
+from fireforge.report.markup import Markup, join, tag
+from fireforge.report.run import Run
+from fireforge.report.svg import Dot, Frame, chart, dots, line
+from fireforge.report.ticks import Axis
+
+MOST_PAIRS = 30  # confused pairs listed
+
+
+def evaluation(run: Run) -> Markup:
+    """Confusion matrix, per-class table, worst mistakes and reliability of the answer's file."""
+    shown = _of_answer(run)
+    if shown is None:
+        gap = parts.missing("No file has been evaluated on the test part.")
+        return parts.section("test", "Test", gap)
+    model = PurePath(str(shown.get("model", "?"))).name
+    accuracy = show.percent_interval(shown.get("accuracy"), shown.get("interval"))
+    lead = f"{model} on {show.count(shown.get('n'))} pictures of the {shown.get('part', '?')} part: {accuracy}."
+    tops = {key: share for key, share in (shown.get("top_k") or {}).items() if key != "1"}
+    if tops:
+        lead += " Right answer among the first " + ", ".join(f"{k}: {show.percent(v)}" for k, v in tops.items()) + "."
+    return parts.section(
+        "test", "Test", _confusion(shown), _reliability(shown), _per_class(shown), _worst(shown), lead=lead
+    )
+
+
+def _of_answer(run: Run) -> dict[str, Json] | None:
+    """The evaluation of the answer's file; the last one where there is no such."""
+    chosen = ((run.answer or {}).get("model") or {}).get("path")
+    same = [row for row in run.evaluations if row.get("model") == chosen]
+    known = same or list(run.evaluations)
+    return known[-1] if known else None
+
+
+def _confusion(shown: dict[str, Json]) -> Markup:
+    table, labels = shown.get("confusion") or [], [str(label) for label in shown.get("labels") or []]
+    if not labels or len(table) != len(labels):
+        return parts.missing("The record holds no confusion matrix.")
+    body = parts.figure(heat(table, labels), "Counts by true class and answer") if len(labels) <= MOST_CLASSES else None
+    pairs = [
+        (table[row][column], row, column)
+        for row in range(len(labels))
+        for column in range(len(labels))
+        if row != column and table[row][column]
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    rows = [(parts.name(labels[row]), parts.name(labels[column]), count) for count, row, column in pairs[:MOST_PAIRS]]
+    listed = (
+        join(
+            (tag("h3", "Confused most often"), parts.table(("Truth", "Answer", "Count"), rows, words=(0, 1), tall=True))
+        )
+        if rows
+        else tag("p", "Not one picture was answered wrongly.")
+    )
+    return listed if body is None else parts.columns(join((tag("h3", "Confusion"), body)), listed)
+
+
+def _per_class(shown: dict[str, Json]) -> Markup:
+    scores, labels = shown.get("per_class") or {}, shown.get("labels") or []
+    if not all(len(scores.get(key) or []) == len(labels) > 0 for key in ("precision", "recall", "f1", "support")):
+        return parts.missing("The record holds no numbers by class.")
+    rows = [
+        (
+            parts.name(label),
+            *(show.percent(scores[key][i]) for key in ("precision", "recall", "f1")),
+            scores["support"][i],
+        )
+        for i, label in enumerate(labels)
+    ]
+    header = ("Class", "Precision", "Recall", "F1", "Pictures")
+    return join((tag("h3", "By class"), parts.table(header, rows, tall=True)))
+
+
+def _worst(shown: dict[str, Json]) -> Markup:
+    worst = shown.get("worst") or []
+    if not worst:
+        return parts.missing("The record holds no pictures of mistakes.")
+    cards = []
+    for row in worst:
+        truth, answer, score = row.get("truth", "?"), row.get("answer", "?"), row.get("score")
+        caption = [parts.name(truth), " → ", tag("strong", parts.name(answer)), f" {show.percent(score, digits=0)}"]
+        title = f"{row.get('name', '?')}: {truth} answered as {answer} with {show.percent(score)}"
+        cards.append(parts.picture(row.get("png"), caption, title=title))
+    note = tag("p", "Truth → answer and its score; the surest mistakes first.", class_="note")
+    return join((tag("h3", "Worst mistakes"), note, parts.gallery(cards)))
+
+
+def _reliability(shown: dict[str, Json]) -> Markup:
+    bins = [row for row in shown.get("reliability") or [] if row.get("n")]
+    if not bins:
+        return parts.missing("The record holds no reliability diagram.")
+    share = tuple(index / 5 for index in range(6))
+    frame = Frame(
+        x=Axis(ticks=share, label="score of the answer", show=lambda value: f"{100 * value:.0f} %"),
+        y=Axis(ticks=share, label="share that is right", show=lambda value: f"{100 * value:.0f} %"),
+    )
+    most = max(row["n"] for row in bins)
+    marks = [
+        Dot(
+            x=row["confidence"],
+            y=row["accuracy"],
+            tip=f"scores near {show.percent(row['confidence'])}: {show.percent(row['accuracy'])} of {row['n']:,} right",
+            style="dot rung-2",
+            radius=3 + 8 * (row["n"] / most) ** 0.5,
+        )
+        for row in bins
+    ]
+    ideal = line(frame, [(0.0, 0.0), (1.0, 1.0)], style="ideal")
+    drawing = chart(frame, ideal, dots(frame, marks), title="Reliability diagram")
+    told = (
+        f"Expected calibration error {show.percent(shown.get('ece'))}: how far scores and shares lie apart on average."
+    )
+    caption = (
+        "A dot is a group of answers with about the same score, its area their number; honest scores lie on the line."
+    )
+    return join(
+        (tag("h3", "Can the scores be trusted?"), tag("p", told, class_="note"), parts.figure(drawing, caption))
+    )

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a picture to a label with one exported file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.files import read_json
+from fireforge.base.model import Card, Tag
+from fireforge.base.pixels import Picture, normalize, to_pixels
+from fireforge.base.postprocess import Classification, classify, softmax
+from fireforge.base.session import Session
+from fireforge.runtime.runtimes import FileSession, open_session
+
+BATCH = 32  # pictures that go through the network at once
+RESULT = "result.json"
+
+
+class Predictor:
+    """A session and the card that says how to feed and read it.
+
+    Args:
+      session: a network with the card's input and output.
+      card: preprocessing, postprocessing and labels.
+      tag: what the file says of itself, where it was read from one.
+
+    Raises:
+      FireforgeError: BAD_MODEL_FILE, if the card names an input or output that the session does not have.
+    """
+
+    def __init__(self, session: Session, card: Card, *, tag: Tag | None = None) -> None:
+        self.session, self.card, self.tag = session, card, tag
+        self._steps = card.preprocess.steps()
+        for name, tensors in ((card.preprocess.input, session.inputs), (card.postprocess.outputs[0], session.outputs)):
+            if name not in {tensor.name for tensor in tensors}:
+                allowed = ", ".join(tensor.name for tensor in tensors)
+                raise FireforgeError("BAD_MODEL_FILE", f"the card names {name!r}", allowed=allowed)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the outputs."""
+        return self.card.labels
+
+    @overload
+    def predict(self, picture: Picture, *, top: int = 1) -> Classification: ...
+
+    @overload
+    def predict(self, picture: Sequence[Picture], *, top: int = 1) -> list[Classification]: ...
+
+    def predict(self, picture: Picture | Sequence[Picture], *, top: int = 1) -> Classification | list[Classification]:
+        """What a picture shows.
+
+        Args:
+          picture: a path, an image file's bytes, a Pillow image, or a uint8 array (H, W), (H, W, 1) or (H, W, 3); or a
+            list or tuple of these.
+          top: answers a picture, best first, at most as many as there are labels.
+
+        Returns:
+          A Classification, or a list of them for a list.
+
+        Raises:
+          FireforgeError: what decoding a picture raises; BAD_OUTPUT.
+        """
+        if not isinstance(picture, (list, tuple)):
+            return self._classify([picture], top)[0]
+        answers: list[Classification] = []
+        for start in range(0, len(picture), BATCH):
+            answers += self._classify(picture[start : start + BATCH], top)
+        return answers
+
+    def scores(self, pixels: np.ndarray) -> np.ndarray:
+        """Probabilities of pictures that are ready to be normalized.
+
+        Args:
+          pixels: uint8 (N, C, H, W), as `fireforge.base.pixels.to_pixels` makes them.
+
+        Returns:
+          float64 (N, K), each row sums to 1.
+        """
+        post = self.card.postprocess
+        parts = [self.outputs(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+        if not parts:
+            return np.zeros((0, len(self.labels)))
+        logits = np.concatenate([part[post.outputs[0]] for part in parts])
+        return softmax(logits, temperature=post.temperature)
+
+    def outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """The network's raw outputs for one batch.
+
+        Args:
+          pixels: uint8 (N, C, H, W).
+
+        Returns:
+          Output name to array.
+
+        Raises:
+          FireforgeError: BAD_ARRAY, if the pixels are not uint8 of the card's shape.
+        """
+        wanted = (self._steps.channels, *self._steps.crop)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != wanted:
+            got = f"{pixels.dtype} array of shape {pixels.shape}"
+            raise FireforgeError("BAD_ARRAY", got, allowed=f"uint8 (N, {wanted[0]}, {wanted[1]}, {wanted[2]})")
+        return self.session.run({self.card.preprocess.input: normalize(pixels, self._steps)})
+
+    def _classify(self, pictures: Sequence[Picture], top: int) -> list[Classification]:
+        pixels = np.stack([to_pixels(picture, self._steps) for picture in pictures])
+        return classify(self.outputs(pixels), self.card.postprocess, self.labels, top=top)
+
+
+def load(path: str | Path, *, threads: int = 1) -> Predictor:
+    """A predictor of an exported file, or of the file that a run folder's result.json names.
+
+    Args:
+      path: a model file, or a run folder.
+      threads: that one operator may use.
+
+    Returns:
+      A Predictor.
+
+    Raises:
+      FireforgeError: NO_FILE, BAD_MODEL_FILE, or NO_CARD, if the file does not say how to feed it.
+    """
+    path = model_file(path)
+    session = open_session(path, threads=threads)
+    tag = read_tag(session, where=str(path))
+    return Predictor(session, tag.card, tag=tag)
+
+
+def model_file(path: str | Path) -> Path:
+    """The file that a path means.
+
+    Args:
+      path: a model file, or a run folder whose result.json names one.
+
+    Returns:
+      The file's path.
+
+    Raises:
+      FireforgeError: NO_FILE, if there is none; BAD_JSON, if result.json does not name one.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    result = read_json(path / RESULT)
+    model = result.get("model") if isinstance(result, dict) else None
+    name = model.get("path") if isinstance(model, dict) else None
+    if not isinstance(name, str):
+        raise FireforgeError("BAD_JSON", "names no model", where=str(path / RESULT), allowed='{"model": {"path": ...}}')
+    return path / name
+
+
+def read_tag(session: FileSession, *, where: str) -> Tag:
+    """What a file says of itself.
+
+    Args:
+      session: of the file.
+      where: the file, for messages.
+
+    Returns:
+      The tag.
+
+    Raises:
+      FireforgeError: NO_CARD, if it says nothing; BAD_MODEL_FILE, if it cannot be read.
+    """
+    if session.metadata is None:
+        raise FireforgeError(
+            "NO_CARD",
+            "the file does not say how pictures are made ready for it or what its outputs mean",
+            where=where,
+            do="write it with fireforge export, or run it with onnx_runtime.OnnxSession on arrays",
+        )
+    try:
+        return Tag.from_json(json.loads(session.metadata))
+    except (ValueError, FireforgeError) as error:
+        raise FireforgeError("BAD_MODEL_FILE", f"its fireforge entry cannot be read: {error}", where=where) from error

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures as torch batches: order, variation and normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from fireforge.base.preprocess import ImageSteps
+from fireforge.base.rng import permutation
+from fireforge.base.trial import Augment
+from fireforge.train.augment import Moment, mix, vary
+from fireforge.train.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Pictures of one or more parts, ready but for normalization.
+
+    Args:
+      pixels: uint8 (N, C, H, W).
+      labels: int64 (N,).
+      ids: sample ids, int64 (N,).
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What a trial needs of its data.
+
+    Args:
+      train: pictures that are trained on.
+      val: pictures that are judged on; may hold none.
+    """
+
+    train: Pictures
+    val: Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How pictures become batches.
+
+    Args:
+      batch: samples a batch; the last one may be smaller, none is left out.
+      classes: K of the targets.
+      steps: normalization.
+      augment: variation; None for none, in the order given.
+      seed: of order and variation.
+    """
+
+    batch: int
+    classes: int
+    steps: ImageSteps
+    augment: Augment | None = None
+    seed: int = 0
+
+
+def batches(
+    pictures: Pictures, batching: Batching, *, epoch: int, world: World
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """One epoch.
+
+    Args:
+      pictures: all of them, each comes once.
+      batching: how.
+      epoch: from 0; order and variation depend on (seed, epoch, sample id) only.
+      world: where the batches go.
+
+    Yields:
+      Inputs float32 (N, C, H, W), normalized, and targets float32 (N, K) that sum to 1.
+    """
+    order = np.arange(len(pictures))
+    if batching.augment is not None:
+        order = permutation(batching.seed, epoch, len(pictures))
+    mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
+    std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
+    pixels, labels = torch.from_numpy(pictures.pixels), torch.from_numpy(pictures.labels)
+    for start in range(0, len(order), batching.batch):
+        rows = torch.from_numpy(order[start : start + batching.batch])
+        inputs = pixels[rows].to(world.device).float()
+        targets = F.one_hot(labels[rows], batching.classes).float().to(world.device)
+        if batching.augment is not None:
+            moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[rows.numpy()])
+            inputs = vary(inputs, batching.augment, moment)
+            inputs, targets = mix(inputs, targets, batching.augment, moment)
+        yield (inputs - mean) / std, targets

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run one trial: the same call in this process, in a child, or on a cluster."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fireforge.base.deadline import Deadline
+from fireforge.base.files import make_folder
+from fireforge.base.machine import this_machine, versions
+from fireforge.base.progress import Progress, silent
+from fireforge.base.record import RunRecord
+from fireforge.base.trial import Trial
+from fireforge.data.open import open_ref
+from fireforge.data.pixels import load_pixels
+from fireforge.data.split import split
+from fireforge.nets.families import build_graph
+from fireforge.nets.module import GraphModule, arrays_of, initialise
+from fireforge.train.feed import Batching, Pictures, Ready
+from fireforge.train.loop import Keeping, Task, Watch, fit
+from fireforge.train.weights import write_weights
+from fireforge.train.world import World, accelerator_name, make_world
+
+
+def run_trial(
+    trial: Trial,
+    *,
+    folder: str | Path,
+    ready: Ready | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+    deadline: Deadline | None = None,
+) -> RunRecord:
+    """Train what a trial describes and write its weights.
+
+    Args:
+      trial: what to train, on what, how.
+      folder: of the run; weights go to trials/<first 12 digits of the trial's digest>.safetensors.
+      ready: the trial's pictures where the caller has them at hand; otherwise they are read.
+      device: see `fireforge.train.world.make_world`.
+      progress: receives one update an epoch.
+      deadline: training stops after the epoch in which it runs out.
+
+    Returns:
+      The record; its accuracy is that on the validation part after the last epoch.
+    """
+    start = time.monotonic()
+    world = make_world(device)
+    ready = ready or make_ready(trial)
+    loaded = time.monotonic()
+    module = GraphModule(build_graph(trial.spec))
+    initialise(module, trial.seed)
+    module.to(world.device)
+    metrics = _train(module, trial, ready, folder=Path(folder), world=world, watch=_watch(trial, progress, deadline))
+    weights = make_folder(Path(folder) / "trials") / f"{trial.digest()[:12]}.safetensors"
+    sha256 = write_weights(weights, arrays_of(module))
+    return RunRecord(
+        trial=trial,
+        trial_digest=trial.digest(),
+        metrics={name: tuple(numbers) for name, numbers in metrics.items()},
+        accuracy=metrics["val/accuracy"][-1] if metrics.get("val/accuracy") else None,
+        seconds={"data": loaded - start, "train": time.monotonic() - loaded},
+        samples={"train": len(ready.train), "val": len(ready.val)},
+        weights=str(weights.relative_to(folder)),
+        weights_sha256=sha256,
+        hardware=this_machine(accelerator=accelerator_name(world)),
+        versions=versions(),
+    )
+
+
+def make_ready(trial: Trial) -> Ready:
+    """Read a trial's pictures.
+
+    Args:
+      trial: data, preprocess and parts are used.
+
+    Returns:
+      The training pictures (of all parts the trial trains on) and the validation pictures.
+
+    Raises:
+      FireforgeError: DATA_CHANGED, if the data is not what the trial was made for.
+    """
+    dataset = open_ref(trial.data)
+    parts = split(dataset, trial.data)
+    labels = np.array([sample.label for sample in dataset.samples], np.int64)
+    steps = trial.preprocess.steps()
+    taken = np.sort(np.concatenate([getattr(parts, name) for name in trial.parts]))
+    judged = np.array([], np.int64) if "val" in trial.parts else parts.val
+    train, val = (
+        Pictures(pixels=load_pixels(dataset, ids, steps), labels=labels[ids], ids=ids) for ids in (taken, judged)
+    )
+    return Ready(train=train, val=val)
+
+
+def batching_of(trial: Trial) -> Batching:
+    """How a trial's pictures become training batches."""
+    recipe = trial.recipe
+    return Batching(
+        batch=recipe.batch,
+        classes=trial.spec.classes,
+        steps=trial.preprocess.steps(),
+        augment=recipe.augment,
+        seed=trial.seed,
+    )
+
+
+def _train(
+    module: GraphModule, trial: Trial, ready: Ready, *, folder: Path, world: World, watch: Watch
+) -> dict[str, list[float]]:
+    keeping = Keeping(folder=folder / "checkpoint", owner=trial.digest(), every=max(1, trial.recipe.epochs // 20))
+    task = Task(recipe=trial.recipe, ready=ready, batching=batching_of(trial), world=world)
+    return fit(module, task, keeping=keeping, watch=watch)
+
+
+def _watch(trial: Trial, progress: Progress, deadline: Deadline | None) -> Watch:
+    every = max(1, trial.recipe.epochs // 20)
+    return Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every)
