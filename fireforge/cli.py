@@ -78,6 +78,21 @@ def inspect(
 
 
 @app.command()
+def pack(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Where to write.")],
+    seed: Seed = 0,
+) -> None:
+    """Write a dataset as one npz file, split as a build with the same seed splits it."""
+    from fireforge.jobs.pack import pack as job
+    from fireforge.jobs.view import View
+
+    with View() as view:
+        lines = job(data, out, seed=seed, progress=view)
+    _say(False, None, lines)
+
+
+@app.command()
 def build(
     data: Data,
     max_size: Annotated[str | None, typer.Option(metavar="40KB", help="Bytes of the whole file.")] = None,

@@ -140,3 +140,9 @@ def thumbnail(dataset: Dataset, sample: int, steps: ImageSteps, *, side_px: int 
     picture = to_channels(open_picture(dataset.read(sample)), steps)
     picture.thumbnail((side_px, side_px))
     return base64.b64encode(encode_png(np.asarray(picture))).decode()
+
+
+def encoded(dataset: Dataset, sample: int) -> bytes:
+    """A sample as an image file's bytes: as stored, or as PNG where the data holds arrays."""
+    content = dataset.read(sample)
+    return content if isinstance(content, bytes) else encode_png(content)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from fireforge.base.budget import Budget, Verdict, judge
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.files import write_bytes, write_json
+from fireforge.base.files import write_json
 from fireforge.base.machine import this_machine, versions
 from fireforge.base.metrics import wilson
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json
-from fireforge.data.pack import pack_contents
 from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.evaluate import evaluate_ids
 from fireforge.jobs.folder import RunFolder
-from fireforge.jobs.scene import Scene
+from fireforge.jobs.scene import Scene, encoded
 from fireforge.runtime.measure import Measurement, measure_fresh
+from fireforge.runtime.pictures import save_pictures
 from fireforge.runtime.predictor import load
 
 
@@ -63,7 +63,7 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
     measurement = _measured(scene, path)
     evaluation = evaluate_ids(load(path), scene.dataset, scene.part("test"), part="test", name=path.name)
     run.journal.append("evaluation", evaluation)
-    verdicts = judge(budget, *_numbers(measurement))
+    verdicts = judge(budget, measurement.figures(), measurement.how)
     return {
         "model": {
             "path": path.name,
@@ -116,25 +116,8 @@ def _measured(scene: Scene, path: Path) -> Measurement:
     ids = scene.part("test")
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "test.npz"
-        write_bytes(pictures, pack_contents([scene.dataset.read(int(i)) for i in ids], scene.truth[ids]))
+        save_pictures(pictures, [encoded(scene.dataset, int(i)) for i in ids], scene.truth[ids])
         return measure_fresh(path, pictures=pictures)
-
-
-def _numbers(measurement: Measurement) -> tuple[dict[str, float], dict[str, str]]:
-    measured: dict[str, float] = {
-        "bytes": measurement.bytes,
-        "latency_ms": measurement.latency_ms,
-        "memory_bytes": measurement.memory_bytes,
-    }
-    how = {
-        "bytes": "size of the one file on disk",
-        "latency_ms": f"p50 of {measurement.runs} predictions, batch 1, {measurement.threads} thread, fresh process",
-        "memory_bytes": "peak resident memory less that before load, fresh process",
-        "accuracy": f"{measurement.n} test pictures through fireforge.load, fresh process",
-    }
-    if measurement.accuracy is not None:
-        measured["accuracy"] = measurement.accuracy
-    return measured, how
 
 
 def _test(measurement: Measurement) -> Json:

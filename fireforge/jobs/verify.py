@@ -9,10 +9,10 @@ import numpy as np
 
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.golden import Golden
-from fireforge.base.pixels import encode_png
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.importers.onnx_file import import_onnx
+from fireforge.jobs.scene import encoded
 from fireforge.runtime.parity import ParityReport
 from fireforge.runtime.parity import verify as compare
 from fireforge.runtime.predictor import model_file
@@ -58,9 +58,9 @@ def verify_file(path: Path, dataset: Dataset | None, ids: np.ndarray) -> ParityR
     graph, arrays, tag = import_onnx(path)
     if tag is None:
         raise FireforgeError("NO_CARD", "the file says nothing of preprocessing and labels", where=str(path))
-    encoded = [] if dataset is None else [_bytes_of(dataset, int(i)) for i in ids]
+    files = [] if dataset is None else [encoded(dataset, int(i)) for i in ids]
     golden = Golden.from_json(tag.golden) if tag.golden else None
-    report = compare(path, graph=graph, arrays=arrays, card=tag.card, pictures=encoded, golden=golden)
+    report = compare(path, graph=graph, arrays=arrays, card=tag.card, pictures=files, golden=golden)
     bad = [tap for tap in report.taps if not tap.passed]
     if bad:
         raise FireforgeError(
@@ -72,8 +72,3 @@ def verify_file(path: Path, dataset: Dataset | None, ids: np.ndarray) -> ParityR
             exit_code=Exit.PARITY,
         )
     return report
-
-
-def _bytes_of(dataset: Dataset, sample: int) -> bytes:
-    content = dataset.read(sample)
-    return content if isinstance(content, bytes) else encode_png(content)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import DTYPES, Graph, Node, TensorType
@@ -194,6 +196,46 @@ def test_defaults_and_required_attributes_are_apart_and_typed(op: str) -> None:
     assert all(isinstance(value, (int, float, str, tuple)) for value in operator.defaults.values())
     complete = filled(_graph(op, 0).nodes[0])
     assert set(complete) == set(operator.required) | set(operator.defaults)
+
+
+strange = st.one_of(
+    st.integers(-3, 9),
+    st.sampled_from([2**31, 2**63 - 1, -(2**63), 0.0, 1e-40, 3e38, -1.5, "", "linear", "edge", ()]),
+    st.lists(st.integers(-3, 9), max_size=9).map(tuple),
+    st.lists(st.floats(-2, 9), max_size=5).map(tuple),
+)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(st.sampled_from(CASES), st.data())
+def test_any_attribute_and_any_shape_is_taken_or_refused_with_the_one_error(
+    case: tuple[str, int], data: st.DataObject
+) -> None:
+    """No graph from a file may end in a traceback."""
+    graph = _graph(*case)
+    node = graph.nodes[0]
+    names = sorted(filled(node))
+    if names and data.draw(st.booleans()):
+        node = node.replace(attrs={**node.attrs, data.draw(st.sampled_from(names)): data.draw(strange)})
+    inputs = list(graph.inputs)
+    if data.draw(st.booleans()):
+        i = data.draw(st.integers(0, len(inputs) - 1))
+        shape = data.draw(st.lists(st.one_of(st.integers(1, 9), st.just("N")), max_size=5))
+        inputs[i] = inputs[i].replace(shape=tuple(shape), dtype=data.draw(st.sampled_from(DTYPES)))
+    changed = graph.replace(inputs=tuple(inputs), nodes=(node,))
+    try:
+        validate(changed)
+    except FireforgeError:
+        return
+    types = infer(changed)
+    if max(np.prod([1 if d == "N" else d for d in t.shape], dtype=float) for t in types.values()) < 1e5:
+        arrays = _arrays(changed, 2)
+        if node.op == "Gather":
+            arrays["in1"] *= 0  # an index that every axis has
+        with np.errstate(all="ignore"):
+            results = run_reference(changed, {}, arrays)
+        for name in changed.outputs:
+            assert results[name].shape == tuple(2 if dim == "N" else dim for dim in types[name].shape)
 
 
 def test_float16_results_are_the_rounded_float32_results() -> None:

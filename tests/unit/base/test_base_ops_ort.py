@@ -122,11 +122,9 @@ def test_quantize_and_dequantize_equal_onnx_runtime(dtype: str, axis: int) -> No
     np.testing.assert_array_equal(back, _theirs("DequantizeLinear", [ours, scale, zero], {"axis": axis}, "float32", {}))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_lrn_equals_onnx_runtime_for_odd_sizes(size: int) -> None:
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+def test_lrn_equals_onnx_runtime(size: int) -> None:
+    """Odd windows only: the runtime has no even ones."""
     x = 3 * _random((2, 7, 3, 4))
     attrs = {"size": size, "alpha": 0.3, "beta": 0.6, "bias": 1.5}
-    if size % 2:  # the runtime has no even windows
-        _close(_ours("LRN", [x], attrs), _theirs("LRN", [x], attrs, "float32", {}))
-    else:
-        assert _ours("LRN", [x], attrs).shape == x.shape
+    _close(_ours("LRN", [x], attrs), _theirs("LRN", [x], attrs, "float32", {}))

@@ -27,25 +27,26 @@ def put(path: Path, shape: tuple[int, ...]) -> Path:
 
 
 def test_findings_by_hand(tmp_path: Path) -> None:
-    """2 classes, 3 + 1 training and 1 + 1 test pictures; one pair across parts, one triple across classes."""
+    """2 classes, 3 + 2 training and 1 + 1 test pictures; a pair across parts, a triple and a pair across classes."""
     first = put(tmp_path / "train" / "a" / "1.png", (10, 20, 3))
     second = put(tmp_path / "train" / "a" / "2.png", (30, 40))
     shutil.copy(second, tmp_path / "train" / "a" / "3.png")
     (tmp_path / "train" / "b").mkdir()
     shutil.copy(second, tmp_path / "train" / "b")
+    shutil.copy(first, tmp_path / "train" / "b")
     put(tmp_path / "test" / "b" / "5.jpg", (50, 60, 3))
     (tmp_path / "test" / "a").mkdir()
     shutil.copy(first, tmp_path / "test" / "a")
     got = inspect(open_dataset(tmp_path))
-    assert (got.format, got.classes, got.found, got.used) == ("folder", ("a", "b"), 6, 6)
-    assert got.counts == {"a": {"train": 3, "test": 1}, "b": {"train": 1, "test": 1}}
-    assert got.balance == 0.5
+    assert (got.format, got.classes, got.found, got.used) == ("folder", ("a", "b"), 7, 7)
+    assert got.counts == {"a": {"train": 3, "test": 1}, "b": {"train": 2, "test": 1}}
+    assert got.balance == 0.75
     assert got.height_px == (10, 30, 50)
     assert got.width_px == (20, 40, 60)
-    assert got.modes == {"L": 3, "RGB": 3}
+    assert got.modes == {"L": 3, "RGB": 4}
     same = got.duplicates
-    assert (same.extra, same.groups, same.across_parts, same.across_classes) == (3, 2, 1, 1)
-    assert same.examples[0] == ("train/a/1.png", "test/a/1.png")
+    assert (same.extra, same.groups, same.across_parts, same.across_classes) == (4, 2, 1, 2)
+    assert same.examples[0] == ("train/a/1.png", "train/b/1.png", "test/a/1.png")
     assert Inspection.from_json(got.to_json()) == got
 
 

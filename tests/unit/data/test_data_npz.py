@@ -137,6 +137,18 @@ def test_what_is_refused_and_by_which_code(tmp_path: Path, arrays: dict[str, np.
     assert str(tmp_path) in caught.value.where
 
 
+def test_digest_sees_labels_parts_and_class_names(tmp_path: Path) -> None:
+    """The same pixels under other labels, parts or class names are other data; another compression is not."""
+    names = np.array(["a", "b", "c"])
+    whole = opened(tmp_path, x_train=GRAY, y_train=Y, classes=names).sha256
+    assert opened(tmp_path, x_train=GRAY, y_train=Y[::-1], classes=names).sha256 != whole
+    assert opened(tmp_path, x_test=GRAY, y_test=Y, classes=names).sha256 != whole
+    assert opened(tmp_path, x_train=GRAY, y_train=Y, classes=names[::-1]).sha256 != whole
+    assert opened(tmp_path, x_train=GRAY[:, :, ::-1], y_train=Y, classes=names).sha256 != whole
+    np.savez_compressed(tmp_path / "e.npz", classes=names, y_train=Y, x_train=GRAY[..., None])
+    assert open_dataset(tmp_path / "e.npz").sha256 == whole
+
+
 def test_a_cut_file_is_one_clear_error(tmp_path: Path) -> None:
     path = Path(save(tmp_path, x=GRAY, y=Y))
     whole = path.read_bytes()

@@ -35,7 +35,7 @@ LAYOUTS = st.lists(st.integers(3, 40), min_size=2, max_size=6).flatmap(
 @settings(max_examples=60, deadline=None)
 @given(LAYOUTS, st.integers(-3, 2**40), st.floats(0.05, 0.9), st.floats(0.05, 0.9))
 def test_parts_are_disjoint_whole_and_stratified(labels: list[int], seed: int, val: float, test: float) -> None:
-    """Each class's count lies within 1 of its share, save where the last pictures of a class must stay."""
+    """Each class's count is its share rounded, save where each part must keep a picture (1e-9 for float products)."""
     dataset = made(labels)
     parts = split(dataset, DataRef(source="s", seed=seed, val_share=val, test_share=test))
     assert sorted([*parts.train, *parts.val, *parts.test]) == list(range(len(labels)))
@@ -45,9 +45,9 @@ def test_parts_are_disjoint_whole_and_stratified(labels: list[int], seed: int, v
     for k, n in enumerate(np.bincount(labels)):
         got = {name: int((dataset.targets[parts.ids(name)] == k).sum()) for name in ("train", "val", "test")}
         assert min(got.values()) >= 1
-        assert abs(got["test"] - n * test) <= 1 or got["test"] == n - 2 or got["test"] == 1
+        assert abs(got["test"] - n * test) <= 0.5 + 1e-9 or got["test"] == n - 2 or got["test"] == 1
         rest = n - got["test"]
-        assert abs(got["val"] - rest * val) <= 1 or got["val"] == rest - 1
+        assert abs(got["val"] - rest * val) <= 0.5 + 1e-9 or got["val"] == 1 or got["val"] == rest - 1
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,7 +7,6 @@ import random
 import re
 
 import pytest
-
 from fireforge.report.heat import heat
 from fireforge.report.pareto import pareto_front
 from fireforge.report.svg import Bar, Dot, Frame, bars, chart, dots, line, steps
