@@ -86,6 +86,7 @@ def _needed(graph: Graph, names: Sequence[str]) -> list[Node]:
 
 def _run_node(node: Node, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     try:
-        return OPERATORS[node.op].run([values[name] if name else None for name in node.inputs], filled(node))
+        results = OPERATORS[node.op].run([values[name] if name else None for name in node.inputs], filled(node))
     except FireforgeError as error:
         raise FireforgeError(error.code, f"{node.op}: {error.what}", where=node.name, allowed=error.allowed) from None
+    return tuple(np.asarray(result) for result in results)  # numpy makes scalars of arrays without axes

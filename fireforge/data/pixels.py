@@ -89,12 +89,12 @@ def choose_steps(
     return steps.replace(mean=mean, std=std)
 
 
-def _geometry(looks: list[Look], image_size: int | None) -> tuple[int | None, tuple[int, int]]:
-    """Resize and crop of the steps."""
+def _geometry(looks: list[Look], image_size: int | None) -> tuple[tuple[int, int] | int, tuple[int, int]]:
+    """Resize and crop of the steps; equal sizes are kept by a resize that other pictures feel and these do not."""
     sizes = {(item.height_px, item.width_px) for item in looks}
     only = next(iter(sizes)) if len(sizes) == 1 else None
     if only is not None and (max(only) <= SMALL_PX if image_size is None else only == (image_size, image_size)):
-        return None, only
+        return only, only
     side = image_size
     if side is None:
         median = int(np.median([min(item.height_px, item.width_px) for item in looks]))

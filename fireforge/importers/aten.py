@@ -131,7 +131,7 @@ def _first(translation: Translation) -> Translation:
 def _layer_norm(pen: Pen, a: Args) -> str:
     shape = tuple(a["normalized_shape"])
     scale = pen.name(a["weight"]) or pen.constant("weight", np.ones(shape, np.float32))
-    inputs = (pen.name(a["input"]), scale, *_given(pen, a["bias"])) if a["bias"] else (pen.name(a["input"]), scale)
+    inputs = (pen.name(a["input"]), scale, pen.name(a["bias"])) if a["bias"] is not None else (pen.name(a["input"]), scale)
     return pen.add("LayerNormalization", *inputs, axis=-len(shape), epsilon=a["eps"])
 
 
@@ -140,7 +140,7 @@ def _linear(pen: Pen, a: Args) -> str:
         return pen.add("Gemm", *_given(pen, a["input"], a["weight"], a["bias"]), transB=1)
     turned = pen.add("Transpose", pen.name(a["weight"]), perm=(1, 0))
     out = pen.add("MatMul", pen.name(a["input"]), turned)
-    return pen.add("Add", out, pen.name(a["bias"])) if a["bias"] else out
+    return pen.add("Add", out, pen.name(a["bias"])) if a["bias"] is not None else out
 
 
 def _addmm(pen: Pen, a: Args) -> str:
@@ -279,20 +279,21 @@ def _reversed_sub(pen: Pen, a: Args) -> str:
 
 def _slice(pen: Pen, a: Args) -> str:
     source = pen.name(a["self"])
-    start, end, step = a["start"] or 0, a["end"], a["step"]
+    start, end, step = a["start"], a["end"], a["step"]
+    if not all(bound is None or isinstance(bound, int) for bound in (start, end)):
+        refuse(pen, "slice with bounds that depend on the batch")
+    start = start or 0
     end = 2**31 - 1 if end is None or end > 2**31 else end
     return pen.add("Slice", source, starts=(start,), ends=(end,), axes=(a["dim"],), steps=(step,))
 
 
 def _select(pen: Pen, a: Args) -> str:
     size, index = pen.shape(a["self"])[a["dim"]], a["index"]
-    if isinstance(size, str):
+    if isinstance(size, str) or not isinstance(index, int) or a["dim"] == 0:
         refuse(pen, "select along the batch")
     start = index + size if index < 0 else index
     part = pen.add("Slice", pen.name(a["self"]), starts=(start,), ends=(start + 1,), axes=(a["dim"],), steps=(1,))
-    new = tuple(0 if isinstance(dim, str) and i == 0 else -1 if isinstance(dim, str) else dim
-                for i, dim in enumerate(pen.result()))  # fmt: skip
-    return pen.add("Reshape", part, shape=new)
+    return pen.add("Reshape", part, shape=tuple(0 if isinstance(dim, str) else dim for dim in pen.result()))
 
 
 def _split(pen: Pen, a: Args) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ class _Walk:
         self._inputs: list[TensorType] = []
         self._outputs: tuple[str, ...] = ()
         self._call: fx.Node | None = None
-        self._batch = ""
+        self._taken = {"", "input", "logits", *self._held.values()}
 
     def visit(self, node: fx.Node) -> None:
         """Translate one node of the program."""
@@ -164,7 +164,7 @@ class _Walk:
 
     def constant(self, part: str, array: np.ndarray) -> str:
         assert self._call is not None
-        name = _fresh(f"{self._path(self._call)}.{part}".lstrip("."), self.arrays)
+        name = self._fresh(f"{self._path(self._call) or self._call.name}.{part}")
         self.arrays[name] = array
         return name
 
@@ -186,12 +186,19 @@ class _Walk:
 
     def _write(self, op: str, inputs: tuple[str, ...], attrs: dict[str, Attr], outputs: int) -> tuple[str, ...]:
         assert self._call is not None
-        path = self._path(self._call)
-        taken = {node.name for node in self._nodes}
-        name = _fresh(path or str(self._call.name), taken)
-        made = (f"{name}:0",) if outputs == 1 else tuple(f"{name}:{i}" for i in range(outputs))
+        name = self._fresh(self._path(self._call) or str(self._call.name))
+        made = (name,) if outputs == 1 else tuple(self._fresh(f"{name}.{i}") for i in range(outputs))
         self._nodes.append(Node(name=name, op=op, inputs=inputs, outputs=made, attrs=attrs))
         return made
+
+    def _fresh(self, name: str) -> str:
+        """The name, with a number behind it if it is taken."""
+        free, number = name, 1
+        while free in self._taken:
+            number += 1
+            free = f"{name}_{number}"
+        self._taken.add(free)
+        return free
 
     def _renamed(self, node: Node, final: Mapping[str, str]) -> Node:
         inputs = tuple(final.get(name, name) for name in node.inputs)
@@ -210,7 +217,6 @@ class _Walk:
         dtype = self._check_dtype(value, name)
         if isinstance(value.shape[0], int):
             raise FireforgeError("BAD_MODULE", "the module fixes its batch size", where=name)
-        self._batch = str(value.shape[0])
         self._inputs.append(TensorType(name=name, dtype=dtype, shape=("N", *(int(dim) for dim in value.shape[1:]))))
         self._values[node] = name
 
@@ -261,12 +267,3 @@ def _bound(node: fx.Node) -> Args:
             bound[argument.name] = node.kwargs.get(argument.name, argument.default_value)
     return bound
 
-
-def _fresh(name: str, taken: Any) -> str:
-    """The name, with a number behind it if it is taken."""
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"

@@ -246,7 +246,7 @@ def _layer_paths(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, str
     weights = {weight.name for weight in graph.weights}
     paths = {}
     for node in graph.nodes:
-        own = node.inputs[1:]
+        own = node.inputs[1:] if node.op in PARTS else ()
         path = own[0].rpartition(".")[0] if own else ""
         names = [f"{path}.{part}" for part in PARTS.get(node.op, ())]
         named = bool(path) and all(name in (wanted, "") for name, wanted in zip(own, names))

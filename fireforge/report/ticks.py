@@ -19,8 +19,9 @@ def nice_ticks(low: float, high: float, *, count: int = 5) -> tuple[float, ...]:
     Returns:
       Ascending ticks; the first is at most low, the last at least high.
     """
-    if high <= low:
-        pad = abs(low) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-9 * size:  # one value, or a range too small to be told in twelve digits
+        pad = size * 0.1 or 1.0
         low, high = low - pad, high + pad
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))

@@ -17,12 +17,9 @@ Index = tuple[Any, ...]
 
 
 def _check_operands(inputs: Sequence[Typed | None], group: int, filters: Dim) -> None:
-    dtype, shape = given(inputs[0])
-    weight_dtype, weight = given(inputs[1])
+    dtype, weight_dtype = given(inputs[0])[0], given(inputs[1])[0]
     if dtype not in FLOATS or weight_dtype != dtype:
         bad_shape(f"input is {dtype}, weight is {weight_dtype}; needs one float dtype")
-    if len(weight) != len(shape):
-        bad_shape(f"input {shape} and weight {weight} differ in rank")
     if group < 1:
         bad_attr(f"group {group}", allowed=">= 1")
     bias = optional(inputs, 2)
@@ -36,6 +33,8 @@ def _infer_conv(inputs: Sequence[Typed | None], attrs: Attrs) -> tuple[Typed, ..
     weight = given(inputs[1])[1]
     kernel, strides, pads, dilations, group = a["kernel_shape"], a["strides"], a["pads"], a["dilations"], a["group"]
     check_window(kernel, strides, pads, shape)
+    if len(weight) != len(shape):
+        bad_shape(f"input {shape} and weight {weight} differ in rank, needs (K, C / group, kernel...)")
     filters = weight[0]
     _check_operands(inputs, group, filters)
     if isinstance(filters, str) or isinstance(weight[1], str) or filters % group or shape[1] != weight[1] * group:
@@ -80,8 +79,8 @@ def _infer_transpose(inputs: Sequence[Typed | None], attrs: Attrs) -> tuple[Type
     kernel, strides, pads, dilations, group = a["kernel_shape"], a["strides"], a["pads"], a["dilations"], a["group"]
     extra = a["output_padding"]
     check_window(kernel, strides, pads, shape)
-    if len(weight) < 2 or isinstance(weight[1], str):
-        bad_shape(f"weight {weight}, needs (C, K / group, kernel...)")
+    if len(weight) != len(shape) or isinstance(weight[1], str):
+        bad_shape(f"input {shape} and weight {weight}, needs (C, K / group, kernel...)")
     _check_operands(inputs, group, weight[1] * group)
     if isinstance(shape[1], str) or shape[1] != weight[0] or shape[1] % group:
         bad_shape(f"input {shape}, weight {weight}, group {group}: channels do not agree")

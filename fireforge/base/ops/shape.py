@@ -119,7 +119,7 @@ def _infer_transpose(inputs: Sequence[Typed | None], attrs: Attrs) -> tuple[Type
 
 def _run_transpose(inputs: Arrays, attrs: Attrs) -> tuple[np.ndarray, ...]:
     a: Any = attrs
-    return (np.ascontiguousarray(given(inputs[0]).transpose(a["perm"])),)
+    return (given(inputs[0]).transpose(a["perm"]).copy(),)
 
 
 def _mean_axes(axes: tuple[int, ...], rank: int) -> set[int]:

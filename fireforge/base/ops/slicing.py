@@ -109,6 +109,8 @@ def _run_pad(inputs: Arrays, attrs: Attrs) -> tuple[np.ndarray, ...]:
     a: Any = attrs
     x = given(inputs[0])
     rank = x.ndim
+    if rank == 0:
+        return (x,)
     begins, ends = a["pads"][:rank], a["pads"][rank:]
     cut = tuple(slice(max(-b, 0), n - max(-e, 0)) for n, b, e in zip(x.shape, begins, ends))  # negative pads crop
     widths = [(max(b, 0), max(e, 0)) for b, e in zip(begins, ends)]

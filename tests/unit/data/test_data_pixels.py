@@ -87,20 +87,24 @@ def test_the_same_pictures_give_the_same_steps_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("sizes", "image_size", "resize", "crop"),
     [
-        ([(8, 8)] * 4, None, None, (8, 8)),
-        ([(64, 40)] * 4, None, None, (64, 40)),
+        ([(8, 8)] * 4, None, (8, 8), (8, 8)),
+        ([(64, 40)] * 4, None, (64, 40), (64, 40)),
         ([(100, 100)] * 4, None, 96, (96, 96)),
         ([(65, 65)] * 4, None, 64, (64, 64)),
         ([(50, 90), (61, 40), (71, 99)], None, 48, (48, 48)),
         ([(10, 12), (11, 14)], None, 24, (24, 24)),
         ([(400, 500)] * 2, None, 224, (224, 224)),
-        ([(32, 32)] * 2, 32, None, (32, 32)),
+        ([(32, 32)] * 2, 32, (32, 32), (32, 32)),
         ([(32, 32)] * 2, 16, 16, (16, 16)),
         ([(32, 40)] * 2, 32, 32, (32, 32)),
     ],
 )
 def test_resize_and_crop_by_hand(
-    tmp_path: Path, sizes: list[tuple[int, int]], image_size: int | None, resize: int | None, crop: tuple[int, int]
+    tmp_path: Path,
+    sizes: list[tuple[int, int]],
+    image_size: int | None,
+    resize: tuple[int, int] | int,
+    crop: tuple[int, int],
 ) -> None:
     dataset = files(tmp_path, sizes)
     steps = choose_steps(dataset, np.arange(len(sizes)), image_size=image_size)

@@ -16,6 +16,8 @@ from fireforge.importers.torch_module import import_torch
 from fireforge.nets.module import GraphModule, load_arrays
 
 torch.set_num_threads(1)
+# torch says so of an even kernel; the modules here have one so that the padding is uneven
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 
 
 class Basic(nn.Module):

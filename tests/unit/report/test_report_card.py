@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from fireforge.base.journal import Entry
 from fireforge.report.card import model_card, write_card
 
@@ -21,7 +22,7 @@ def front(card: str) -> dict[str, object]:
     found: dict[str, object] = {}
     key = ""
     for line in text.splitlines():
-        if line.startswith("- ") or line.startswith("  "):
+        if line.startswith(("- ", "  ")):
             items = found[key]
             assert isinstance(items, list)
             items.append(plain(line.removeprefix("- ")))

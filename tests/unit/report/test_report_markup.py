@@ -6,6 +6,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+
 from fireforge.report.markup import Markup, escape, join, tag
 
 HOSTILE = ["<script>alert(1)</script>", "a\"b'c", "x & y", "two\nlines", "\u202eabc", "שלום", "🔥", "]]>", "--><b>"]

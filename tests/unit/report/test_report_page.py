@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import sha256_of_file
 from fireforge.base.journal import Entry
@@ -24,7 +26,6 @@ from fireforge.report.page import SECTIONS, write_report
 from fireforge.report.run import read_run
 from fireforge.report.sections.usage import onnx_listing
 from fireforge.report.style import STYLE
-from PIL import Image
 
 Save = Callable[..., Path]
 KINDS = ("start", "choice", "baseline", "candidates", "trial", "stage", "export", "parity", "evaluation", "answer")

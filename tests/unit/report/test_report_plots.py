@@ -7,6 +7,7 @@ import random
 import re
 
 import pytest
+
 from fireforge.report.heat import heat
 from fireforge.report.pareto import pareto_front
 from fireforge.report.svg import Bar, Dot, Frame, bars, chart, dots, line, steps
@@ -23,6 +24,7 @@ from fireforge.report.ticks import Axis, axis_of, log_ticks, nice_ticks
         (-3, 7, (-4, -2, 0, 2, 4, 6, 8)),
         (5, 5, (4.4, 4.6, 4.8, 5, 5.2, 5.4, 5.6)),
         (0, 0, (-1, -0.5, 0, 0.5, 1)),
+        (1e6, 1e6 + 1e-6, (900000, 950000, 1000000, 1050000, 1100000)),
         (1200, 33000, (0, 10000, 20000, 30000, 40000)),
     ],
 )
@@ -36,7 +38,8 @@ def test_nice_ticks_hold_any_range() -> None:
         low = rng.uniform(-1, 1) * 10 ** rng.randint(-6, 6)
         high = low + rng.random() * 10 ** rng.randint(-6, 6)
         ticks = nice_ticks(low, high)
-        slack = 1e-6 * (ticks[-1] - ticks[0])  # ticks are rounded to 12 digits
+        # ticks are rounded to 12 digits, and a value within 1e-9 of a step from a tick counts as on it
+        slack = 1e-11 * max(abs(low), abs(high)) + 1e-9 * (ticks[1] - ticks[0])
         assert ticks[0] <= low + slack
         assert ticks[-1] >= high - slack
         assert 2 <= len(ticks) <= 8
