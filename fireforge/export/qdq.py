@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A quantized Model as a Graph with QuantizeLinear and DequantizeLinear where ONNX Runtime makes integer kernels of them.
+"""A quantized Model as a Graph whose QuantizeLinear and DequantizeLinear ONNX Runtime turns into integer kernels.
 
 What moves numbers without computing (MaxPool, Concat, Flatten and their like) runs on the integers themselves; a Relu
-whose bound is where the integers saturate anyway is left out; a bias is int32 with the scale s_input * s_weight, written
-as a product that a runtime folds when it loads the file.
+whose bound is where the integers saturate anyway is left out; a bias is int32 with the scale s_input * s_weight,
+written as a product that a runtime folds when it loads the file.
 """
 
 from __future__ import annotations

@@ -199,7 +199,9 @@ class _Reader:
         try:
             made = operator.infer([self.types[name] if name else None for name in node.inputs], filled(node))
         except FireforgeError as error:
-            raise FireforgeError(error.code, f"{node.op}: {error.what}", where=node.name, allowed=error.allowed) from None
+            raise FireforgeError(
+                error.code, f"{node.op}: {error.what}", where=node.name, allowed=error.allowed
+            ) from None
         if len(made) != len(node.outputs):
             raise FireforgeError("UNKNOWN_OPERATOR", f"{node.op} with {len(node.outputs)} outputs", where=node.name)
         return made
@@ -235,7 +237,9 @@ class _Reader:
             return tuple(int(number) for number in item.ints)
         if item.type == AttributeProto.STRING:
             return item.s.decode(errors="replace")
-        raise FireforgeError("UNKNOWN_OPERATOR", f"an attribute {item.name[:80]!r} that is no number or text", where=where)
+        raise FireforgeError(
+            "UNKNOWN_OPERATOR", f"an attribute {item.name[:80]!r} that is no number or text", where=where
+        )
 
     def _input(self, item: onnx.ValueInfoProto) -> TensorType:
         kind = item.type.tensor_type

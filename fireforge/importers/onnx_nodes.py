@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One ONNX node as a Node of the closed list: constant inputs become attributes, what we have no word for is refused."""
+"""One ONNX node as a Node of the closed list: constant inputs become attributes, what has no place is refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ class Source:
         array = self.constants[position]
         if array is None:
             raise FireforgeError(
-                "UNKNOWN_OPERATOR", f"{self.op} whose input {position} is computed", where=self.where, allowed="a constant"
+                "UNKNOWN_OPERATOR",
+                f"{self.op} whose input {position} is computed",
+                where=self.where,
+                allowed="a constant",
             )
         return array
 
@@ -90,7 +93,7 @@ MakeFn = Callable[[Source], Given]
 
 
 def shortest(number: Any) -> float:
-    """The shortest decimal that is this float32 (or float16, or whole) number, as a float: 1e-05, not 9.99999974e-06."""
+    """The shortest decimal of a float32, float16 or whole number, as a float: 1e-05, not 9.99999974e-06."""
     return float(str(number))
 
 
@@ -240,7 +243,9 @@ def _resolved_pads(source: Source, mode: str) -> dict[str, Attr]:
     sizes = source.shape()[2:]
     good = mode in ("SAME_UPPER", "SAME_LOWER") and source.op != "ConvTranspose"
     if not good or any(isinstance(size, str) for size in sizes):
-        raise FireforgeError("UNKNOWN_OPERATOR", f"{source.op} with auto_pad {mode}", where=source.where, allowed="pads")
+        raise FireforgeError(
+            "UNKNOWN_OPERATOR", f"{source.op} with auto_pad {mode}", where=source.where, allowed="pads"
+        )
     strides: Any = source.attrs.get("strides", (1,) * rank)
     dilations: Any = source.attrs.get("dilations", (1,) * rank)
     begins, ends = [], []

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import make_folder
 from fireforge.base.journal import Journal
 from fireforge.base.record import RunRecord
-from fireforge.base.value import Json
+from fireforge.base.value import Json, canonical_json
 
 LOCK = "lock"
 
@@ -27,6 +28,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.journal = Journal(self.path / "record.jsonl")
+        self._handle = -1
 
     def entry(self, type: str) -> Json | None:
         """The newest entry of a type.
@@ -52,7 +54,7 @@ class RunFolder:
         """
         found = self.entry(type)
         if found is None:
-            found = make()
+            found = _as_read(make())
             self.journal.append(type, found)
         return found
 
@@ -70,7 +72,7 @@ class RunFolder:
         for entry in self.journal.read():
             if entry.type == "choice" and entry.value["name"] == name:
                 return entry.value["value"]
-        value = make()
+        value = _as_read(make())
         self.journal.append("choice", {"name": name, "value": value, "why": why})
         return value
 
@@ -84,22 +86,27 @@ class RunFolder:
         return {record.trial_digest: record for record in records}
 
     def __enter__(self) -> RunFolder:
-        """Make the folder and take its lock; a lock whose process is gone is taken over."""
+        """Make the folder and take its lock, which the system gives back when this process ends, however it ends."""
         path = make_folder(self.path) / LOCK
         while True:
+            handle = os.open(path, os.O_CREAT | os.O_RDWR)
             try:
-                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                _refuse_if_alive(path)
-                path.unlink(missing_ok=True)
-                continue
-            with os.fdopen(handle, "w") as stream:
-                stream.write(f"{os.getpid()} {socket.gethostname()}")
-            return self
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(handle)
+                raise _locked(path) from error
+            if _is_file(path, handle):
+                break
+            os.close(handle)  # the one that had it removed the file meanwhile: take the new file's lock
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode("ascii"))
+        self._handle = handle
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Give the lock back."""
         (self.path / LOCK).unlink(missing_ok=True)
+        os.close(self._handle)
 
 
 def default_folder(source: str) -> Path:
@@ -107,18 +114,25 @@ def default_folder(source: str) -> Path:
     return Path("runs") / (Path(source).stem or "run")
 
 
-def _refuse_if_alive(path: Path) -> None:
-    words = path.read_text().split() if path.exists() else []
-    if len(words) != 2 or words[1] != socket.gethostname() or not words[0].isdigit():
-        return
+def _is_file(path: Path, handle: int) -> bool:
+    """Whether the path still names the open file."""
     try:
-        os.kill(int(words[0]), 0)
-    except OSError:
-        return
-    raise FireforgeError(
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _locked(path: Path) -> FireforgeError:
+    owner = path.read_text() if path.exists() else ""
+    return FireforgeError(
         "RUN_LOCKED",
-        f"another process ({words[0]}) works in this folder",
+        f"another process ({owner or 'unknown'}) works in this folder",
         where=str(path.parent),
         do="wait for it, or another --out",
         exit_code=Exit.ENVIRONMENT,
     )
+
+
+def _as_read(value: Json) -> Json:
+    """The value as a later run will read it: tuples are lists there."""
+    return json.loads(canonical_json(value))

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 
-from fireforge.base.files import make_folder, write_json, write_text
+from fireforge.base.files import make_folder, write_bytes, write_json, write_text
 from fireforge.base.record import RunRecord
 from fireforge.jobs.folder import RunFolder
 
@@ -20,7 +19,7 @@ def keep_winner(run: RunFolder, winner: RunRecord) -> None:
       winner: what.
     """
     best = make_folder(run.path / "weights") / "best.safetensors"
-    shutil.copyfile(run.path / winner.weights, best)
+    write_bytes(best, (run.path / winner.weights).read_bytes())
     write_json(run.path / "spec.json", winner.trial.spec.to_json())
     write_json(run.path / "recipe.json", winner.trial.recipe.to_json())
     write_text(run.path / "metrics.csv", metrics_csv(winner))

@@ -28,7 +28,9 @@ def write_card(run_folder: str | Path) -> Path:
       FireforgeError: NO_RECORD, BAD_RECORD or BAD_JSON, if there is no whole record; CANNOT_WRITE.
     """
     run = read_run(run_folder)
-    text = model_card(run.answer or {}, run.start, evaluation=run.evaluations[-1] if run.evaluations else None)
+    model = ((run.answer or {}).get("model") or {}).get("path")
+    evaluation = next((row for row in run.evaluations if row.get("model") == model), None)
+    text = model_card(run.answer or {}, run.start, evaluation=evaluation)
     return write_text(run.folder / "README.md", text)
 
 
@@ -179,7 +181,8 @@ def _limits(answer: dict[str, Json]) -> list[str]:
 
 def _fit(data: dict[str, Json]) -> str:
     shape = data.get("input")
-    size = f" It sees every picture as {shape[1]} × {shape[2]} pixels in {shape[0]} channels." if shape else ""
+    colour = "in gray" if shape and shape[0] == 1 else "in colour"
+    size = f" It sees every picture as {shape[1]} × {shape[2]} pixels {colour}." if shape else ""
     return (
         "The numbers hold for pictures like those of the data above: of the same classes, taken in the same way."
         f"{size} It always answers with one of its classes, also for a picture of none of them."

@@ -93,7 +93,7 @@ def table(
         )
         for line, row in enumerate(rows)
     ]
-    style = "broad" if len(header) > 4 else None
+    style = "broad" if len(header) > 5 else None
     inside = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), class_=style)
     return tag("div", inside, class_="scroll tall" if tall and len(rows) > 15 else "scroll")
 

@@ -68,8 +68,8 @@ class OnnxSession:
           Output name to array.
 
         Raises:
-          FireforgeError: BAD_INPUT_TENSOR, if an array is absent, unknown, or of another dtype or shape; RUNTIME_FAILED,
-            if ONNX Runtime cannot run the network.
+          FireforgeError: BAD_INPUT_TENSOR, if an array is absent, unknown, or of another dtype or shape;
+            RUNTIME_FAILED, if ONNX Runtime cannot run the network.
         """
         check_feeds(self.inputs, feeds)
         names = [tensor.name for tensor in self.outputs]

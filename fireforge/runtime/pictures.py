@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def read_pictures(path: str | Path) -> Pictures:
         pictures = list(arrays["pictures"])
     elif {"files", "ends", "labels"} <= arrays.keys():
         ends = [0, *arrays["ends"].tolist()]
-        pictures = [arrays["files"][start:end].tobytes() for start, end in zip(ends, ends[1:])]
+        pictures = [arrays["files"][start:end].tobytes() for start, end in pairwise(ends)]
     if not pictures or arrays["labels"].shape != (len(pictures),):
         names = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         allowed = "labels (N,) and pictures (N, H, W[, 3]), or files and ends (N,)"

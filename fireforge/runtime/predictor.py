@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fireforge.runtime.runtimes import FileSession, open_session
 
 BATCH = 32  # pictures that go through the network at once
 RESULT = "result.json"
+P = TypeVar("P", bound=Picture)
 
 
 class Predictor:
@@ -51,9 +52,11 @@ class Predictor:
     def predict(self, picture: Picture, *, top: int = 1) -> Classification: ...
 
     @overload
-    def predict(self, picture: Sequence[Picture], *, top: int = 1) -> list[Classification]: ...
+    def predict(self, picture: list[P] | tuple[P, ...], *, top: int = 1) -> list[Classification]: ...
 
-    def predict(self, picture: Picture | Sequence[Picture], *, top: int = 1) -> Classification | list[Classification]:
+    def predict(
+        self, picture: Picture | list[P] | tuple[P, ...], *, top: int = 1
+    ) -> Classification | list[Classification]:
         """What a picture shows.
 
         Args:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fireforge.base.rng import permutation, uniform
+from fireforge.base.rng import permutation, rng, uniform
 from fireforge.base.trial import Augment
 
 DRAWS = ("dx", "dy", "turn", "size", "flip", "cut_x", "cut_y", "mix_a", "mix_b")
@@ -76,7 +76,7 @@ def mix(
     if not augment.mixup:
         return inputs, targets
     key = int(moment.ids[0])
-    share = float(np.random.default_rng([moment.seed, moment.epoch, key]).beta(augment.mixup, augment.mixup))
+    share = float(rng(moment.seed, moment.epoch, key).beta(augment.mixup, augment.mixup))
     partner = torch.from_numpy(permutation(moment.seed, moment.epoch * 2**20 + key, len(inputs))).to(inputs.device)
     return inputs * share + inputs[partner] * (1 - share), targets * share + targets[partner] * (1 - share)
 

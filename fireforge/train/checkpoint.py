@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training's state on disk: one safetensors file an epoch and a JSON file that names the valid one."""
+"""A training's state on disk: one safetensors file an epoch and a JSON file that names the valid ones."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ import numpy as np
 import torch
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import make_folder, read_json, write_json
+from fireforge.base.files import make_folder, write_json
+from fireforge.base.progress import Progress, Update, silent
+from fireforge.base.value import sha256_of
 from fireforge.train.ema import Ema
 from fireforge.train.weights import read_weights, write_weights
 
 INDEX = "checkpoint.json"
+KEPT = 2  # states on disk: the newest, and the one before it should the newest be damaged
 
 
 def save_checkpoint(
     folder: Path, *, owner: str, epoch: int, parts: dict[str, Any], metrics: dict[str, list[float]]
 ) -> None:
-    """Write the state after an epoch; the state before it is removed only when the new one is named.
+    """Write the state after an epoch; an older one is removed only when the new one is named.
 
     Args:
       folder: made where absent.
@@ -33,42 +37,65 @@ def save_checkpoint(
     tensors, steps = _flatten(parts)
     path = folder / f"epoch-{epoch:05d}.safetensors"
     sha256 = write_weights(path, tensors)
-    index = {
-        "owner": owner,
-        "epoch": epoch,
-        "file": path.name,
-        "sha256": sha256,
-        "metrics": metrics,
-        "ema_steps": steps,
-    }
-    write_json(folder / INDEX, index)
-    for old in folder.glob("epoch-*.safetensors"):
-        if old != path:
-            old.unlink()
+    state = {"epoch": epoch, "file": path.name, "sha256": sha256, "metrics": metrics, "ema_steps": steps}
+    older = [item for item in _states(folder, owner) if item["epoch"] < epoch]
+    states = [state, *older][:KEPT]
+    write_json(folder / INDEX, {"owner": owner, "states": states, "sha256": sha256_of([owner, states])})
+    for file in folder.glob("epoch-*.safetensors"):
+        if file.name not in {item["file"] for item in states}:
+            file.unlink()
 
 
-def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any]) -> tuple[int, dict[str, list[float]]]:
-    """Take up the state that was saved last.
+def load_checkpoint(
+    folder: Path, *, owner: str, parts: dict[str, Any], progress: Progress = silent
+) -> tuple[int, dict[str, list[float]]]:
+    """Take up the newest whole state; a damaged one is told and the one before it taken.
+
+    Since a training is a function of its trial, an older state leads to the same weights, only later.
 
     Args:
       folder: of the checkpoint; may be absent.
       owner: digest of the trial.
       parts: what `save_checkpoint` was given; changed in place.
+      progress: told of a damaged state.
 
     Returns:
       Epochs finished and metrics so far; (0, {}) where there is nothing of this trial.
 
     Raises:
-      FireforgeError: BAD_WEIGHTS, if the file is damaged.
+      FireforgeError: BAD_WEIGHTS or NO_FILE, if no state is whole or the index is damaged.
     """
-    if not (folder / INDEX).exists():
-        return 0, {}
-    index = read_json(folder / INDEX)
-    if index["owner"] != owner:
-        return 0, {}
-    tensors = read_weights(folder / index["file"], sha256=index["sha256"])
-    _restore(parts, tensors, index["ema_steps"], folder)
-    return index["epoch"], index["metrics"]
+    failure: FireforgeError | None = None
+    for state in _states(folder, owner):
+        try:
+            tensors = read_weights(folder / state["file"], sha256=state["sha256"])
+        except FireforgeError as error:
+            failure = failure or error
+            progress(Update(stage="train", done=state["epoch"], unit="epoch", note=f"not used: {error.line()}"))
+            continue
+        _restore(parts, tensors, state["ema_steps"], folder)
+        return state["epoch"], state["metrics"]
+    if failure is not None:
+        raise FireforgeError(
+            failure.code, failure.what, where=failure.where, do=f"remove {folder} to train from the start"
+        ) from failure
+    return 0, {}
+
+
+def _states(folder: Path, owner: str) -> list[dict[str, Any]]:
+    """States of this owner that the index names, newest first."""
+    path = folder / INDEX
+    if not path.exists():
+        return []
+    try:
+        index = json.loads(path.read_bytes())
+        whole = index["sha256"] == sha256_of([index["owner"], index["states"]])
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise FireforgeError("BAD_WEIGHTS", "the checkpoint's index is damaged", where=str(path), do=f"remove {folder}")
+    states: list[dict[str, Any]] = index["states"] if index["owner"] == owner else []
+    return states
 
 
 def _flatten(parts: dict[str, Any]) -> tuple[dict[str, np.ndarray], int]:

@@ -53,7 +53,8 @@ class Batching:
     """How pictures become batches.
 
     Args:
-      batch: samples a batch; the last one may be smaller, none is left out.
+      batch: samples a batch; the last one may be smaller, none is left out. In training a single sample that would
+        be left over joins the batch before it, since batch norm needs two values.
       classes: K of the targets.
       steps: normalization.
       augment: variation; None for none, in the order given.
@@ -65,6 +66,20 @@ class Batching:
     steps: ImageSteps
     augment: Augment | None = None
     seed: int = 0
+
+
+def steps_per_epoch(count: int, batching: Batching) -> int:
+    """Number of batches in an epoch.
+
+    Args:
+      count: of pictures.
+      batching: how they become batches.
+
+    Returns:
+      Updates of one epoch.
+    """
+    alone = batching.augment is not None and count > batching.batch > 1 and count % batching.batch == 1
+    return -(-count // batching.batch) - alone
 
 
 def batches(
@@ -87,8 +102,10 @@ def batches(
     mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
     pixels, labels = torch.from_numpy(pictures.pixels), torch.from_numpy(pictures.labels)
-    for start in range(0, len(order), batching.batch):
-        rows = torch.from_numpy(order[start : start + batching.batch])
+    steps = steps_per_epoch(len(order), batching)
+    for step in range(steps):
+        end = len(order) if step + 1 == steps else (step + 1) * batching.batch
+        rows = torch.from_numpy(order[step * batching.batch : end])
         inputs = pixels[rows].to(world.device).float()
         targets = F.one_hot(labels[rows], batching.classes).float().to(world.device)
         if batching.augment is not None:

@@ -21,7 +21,7 @@ from fireforge.base.trial import Recipe
 from fireforge.train.checkpoint import load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.evaluate import judge, logits_of
-from fireforge.train.feed import Batching, Ready, batches
+from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
 from fireforge.train.optimizer import make_optimizer
 from fireforge.train.schedule import learning_rate
 from fireforge.train.world import World
@@ -96,19 +96,21 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> dic
     optimizer = make_optimizer(module, recipe)
     ema = Ema(module, recipe.ema) if recipe.ema else None
     parts = {"module": module, "optimizer": optimizer, "ema": ema}
-    first, metrics = 0, {}
+    first, metrics = 0, dict[str, list[float]]()
     if keeping.folder is not None:
-        first, metrics = load_checkpoint(keeping.folder, owner=keeping.owner, parts=parts)
+        first, metrics = load_checkpoint(keeping.folder, owner=keeping.owner, parts=parts, progress=watch.progress)
     for epoch in range(first, recipe.epochs):
-        with _seeded(task.batching.seed, epoch):
+        with _seeded(task.batching.seed, epoch, task.world.device):
             found = train_epoch(module, task, epoch=epoch, optimizer=optimizer, ema=ema)
         last = epoch + 1 == recipe.epochs or watch.deadline.over()
         if len(task.ready.val) and (last or (epoch + 1) % watch.judge_every == 0):
             found.update(_judge_val(module, task, ema), **{"val/epoch": epoch + 1.0})
-        for name, value in found.items():
-            metrics.setdefault(name, []).append(value)
+        # a look that only the deadline asked for is told but not kept, so that a resumed training equals a whole one
+        regular = epoch + 1 == recipe.epochs or (epoch + 1) % watch.judge_every == 0
+        kept = _with(metrics, {k: v for k, v in found.items() if regular or not k.startswith("val/")})
         if keeping.folder is not None and (last or (epoch + 1) % keeping.every == 0):
-            save_checkpoint(keeping.folder, owner=keeping.owner, epoch=epoch + 1, parts=parts, metrics=metrics)
+            save_checkpoint(keeping.folder, owner=keeping.owner, epoch=epoch + 1, parts=parts, metrics=kept)
+        metrics = _with(metrics, found)
         watch.progress(Update(stage="train", done=epoch + 1, total=recipe.epochs, unit="epoch", note=_note(found)))
         if last:
             break
@@ -137,7 +139,7 @@ def train_epoch(
     """
     module.train()
     count = len(task.ready.train)
-    per_epoch = -(-count // task.batching.batch)
+    per_epoch = steps_per_epoch(count, task.batching)
     sums = torch.zeros(2, device=task.world.device)
     rate = 0.0
     epoch_batches = batches(task.ready.train, task.batching, epoch=epoch, world=task.world)
@@ -148,8 +150,7 @@ def train_epoch(
         if ema is not None:
             ema.update(module)
     loss_mean, accuracy = (sums / count).tolist()
-    if not math.isfinite(loss_mean):
-        raise FireforgeError("DIVERGED", f"the loss of epoch {epoch + 1} is {loss_mean}", do="a lower learning rate")
+    _check_finite(loss_mean, f"the loss of epoch {epoch + 1}")
     return {"train/loss": loss_mean, "train/accuracy": accuracy, "lr": rate}
 
 
@@ -180,23 +181,35 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     with _precision(recipe, inputs.device):
         outputs = module(inputs)
-        loss = F.cross_entropy(outputs, targets, label_smoothing=recipe.label_smoothing)
+    loss = F.cross_entropy(outputs.float(), targets, label_smoothing=recipe.label_smoothing)
     loss.backward()
     optimizer.step()
     right = (outputs.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
     return loss.detach().float(), right.float()
 
 
+def _with(metrics: dict[str, list[float]], found: dict[str, float]) -> dict[str, list[float]]:
+    """The metrics with one more number each, as a new dict."""
+    return metrics | {name: [*metrics.get(name, ()), value] for name, value in found.items()}
+
+
 def _judge_val(module: nn.Module, task: Task, ema: Ema | None) -> dict[str, float]:
     state = ema.state if ema is not None else None
     logits = logits_of(module, task.ready.val, task.batching, world=task.world, state=state)
-    return {f"val/{name}": value for name, value in judge(logits, task.ready.val.labels).items()}
+    found = judge(logits, task.ready.val.labels)
+    _check_finite(found["loss"], "the loss on the validation part")
+    return {f"val/{name}": value for name, value in found.items()}
+
+
+def _check_finite(loss: float, name: str) -> None:
+    if not math.isfinite(loss):
+        raise FireforgeError("DIVERGED", f"{name} is {loss}", do="a lower learning rate")
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, epoch: int) -> Iterator[None]:
+def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """Dropout of an epoch depends on (seed, epoch) and leaves the caller's generator as it was."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key_of(seed, epoch) >> 1)
         yield
 

@@ -9,8 +9,8 @@ from fireforge.base.trial import Augment, Recipe
 def small_images(*, samples: int, size_px: int, epochs: int, mirror: bool = False) -> Recipe:
     """SGD with one warm-up and a cosine, light geometric variation, averaged weights.
 
-    For some hundred to some ten thousand pictures of 8 to 64 px, trained from nothing. The batch shrinks with the data
-    so that an epoch has at least 20 updates.
+    For some hundred to some ten thousand pictures of 8 to 64 px, trained from nothing. The batch shrinks with the data,
+    so that an epoch of 640 pictures or more has at least 20 updates.
 
     Args:
       samples: of the training part.

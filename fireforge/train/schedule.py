@@ -9,7 +9,7 @@ from fireforge.base.trial import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up from 0, then the recipe's decay to 0 at the last step.
+    """Linear warm-up from 0, then the recipe's decay, which would reach 0 one step after the last.
 
     Args:
       recipe: lr, epochs, warmup_epochs and schedule are used.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def run_trial(
     module = GraphModule(build_graph(trial.spec))
     initialise(module, trial.seed)
     module.to(world.device)
+    _drop_finished(Path(folder), trial.digest()[:12])
     metrics = _train(module, trial, ready, folder=Path(folder), world=world, watch=_watch(trial, progress, deadline))
     weights = make_folder(Path(folder) / "trials") / f"{trial.digest()[:12]}.safetensors"
     sha256 = write_weights(weights, arrays_of(module))
@@ -85,9 +87,9 @@ def make_ready(trial: Trial) -> Ready:
     """
     dataset = open_ref(trial.data)
     parts = split(dataset, trial.data)
-    labels = np.array([sample.label for sample in dataset.samples], np.int64)
+    labels = dataset.targets
     steps = trial.preprocess.steps()
-    taken = np.sort(np.concatenate([getattr(parts, name) for name in trial.parts]))
+    taken = parts.ids(*trial.parts)
     judged = np.array([], np.int64) if "val" in trial.parts else parts.val
     train, val = (
         Pictures(pixels=load_pixels(dataset, ids, steps), labels=labels[ids], ids=ids) for ids in (taken, judged)
@@ -110,9 +112,17 @@ def batching_of(trial: Trial) -> Batching:
 def _train(
     module: GraphModule, trial: Trial, ready: Ready, *, folder: Path, world: World, watch: Watch
 ) -> dict[str, list[float]]:
-    keeping = Keeping(folder=folder / "checkpoint", owner=trial.digest(), every=max(1, trial.recipe.epochs // 20))
+    digest = trial.digest()
+    keeping = Keeping(folder=folder / "checkpoint" / digest[:12], owner=digest, every=max(1, trial.recipe.epochs // 20))
     task = Task(recipe=trial.recipe, ready=ready, batching=batching_of(trial), world=world)
     return fit(module, task, keeping=keeping, watch=watch)
+
+
+def _drop_finished(folder: Path, own: str) -> None:
+    """Remove the states of other trials whose weights are written; those of unfinished ones stay."""
+    for state in (folder / "checkpoint").glob("*"):
+        if state.name != own and (folder / "trials" / f"{state.name}.safetensors").exists():
+            shutil.rmtree(state)
 
 
 def _watch(trial: Trial, progress: Progress, deadline: Deadline | None) -> Watch:

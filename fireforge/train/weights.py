@@ -23,7 +23,7 @@ def write_weights(path: Path, arrays: dict[str, np.ndarray]) -> str:
     Returns:
       Sha256 of the file, 64 hex digits.
     """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # scalars stay scalars
     write_bytes(path, save(contiguous, metadata={"format": "pt"}))
     return sha256_of_file(path)
 

@@ -9,6 +9,8 @@ import torch
 
 from fireforge.base.errors import Exit, FireforgeError
 
+NAMES = "auto, cpu, cuda, cuda:N"
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
@@ -42,7 +44,9 @@ def make_world(device: str = "auto") -> World:
     try:
         chosen = torch.device(name)
     except RuntimeError as error:
-        raise FireforgeError("NO_DEVICE", f"no device called {name!r}", allowed="auto, cpu, cuda, cuda:N") from error
+        raise FireforgeError("NO_DEVICE", f"no device called {name!r}", allowed=NAMES) from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise FireforgeError("NO_DEVICE", f"{name} is not supported", allowed=NAMES)
     if chosen.type == "cuda" and (not has_cuda or (chosen.index or 0) >= torch.cuda.device_count()):
         raise FireforgeError("NO_DEVICE", f"{name} is not there", do="--device cpu", exit_code=Exit.ENVIRONMENT)
     return World(device=chosen)

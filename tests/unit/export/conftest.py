@@ -22,7 +22,9 @@ SIZE_PX = 16
 def random_arrays(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
     """He-scaled weights, small biases, positive variances and scales."""
     rng = np.random.default_rng(seed)
-    buffers = {name for node in graph.nodes if node.op == "BatchNormalization" for name in (node.inputs[1], node.inputs[4])}
+    buffers = {
+        name for node in graph.nodes if node.op == "BatchNormalization" for name in (node.inputs[1], node.inputs[4])
+    }
     arrays = {}
     for weight in graph.weights:
         if weight.name in buffers:
@@ -65,7 +67,10 @@ def hand_plan(graph: Graph, arrays: dict[str, np.ndarray], inputs: np.ndarray) -
     for node in graph.nodes:
         for name in node.inputs:
             users.setdefault(name, []).append(node.op)
-    named = ["input", *(name for node in graph.nodes for name in node.outputs if set(users.get(name, ["-"])) - {"Relu", "Clip"})]
+    named = [
+        "input",
+        *(name for node in graph.nodes for name in node.outputs if set(users.get(name, ["-"])) - {"Relu", "Clip"}),
+    ]
     seen = run_reference(graph, arrays, {"input": inputs}, wanted=named)
     activations = {name: affine_of_range(float(a.min()), float(a.max())) for name, a in seen.items()}
     for node in graph.nodes:
@@ -74,14 +79,18 @@ def hand_plan(graph: Graph, arrays: dict[str, np.ndarray], inputs: np.ndarray) -
         if node.op == "Concat":
             for name in node.inputs:
                 activations[name] = activations[node.outputs[0]]
-    weights = {node.inputs[1]: symmetric_of_weight(arrays[node.inputs[1]], 0) for node in graph.nodes if node.op in ("Conv", "Gemm")}
+    weights = {
+        node.inputs[1]: symmetric_of_weight(arrays[node.inputs[1]], 0)
+        for node in graph.nodes
+        if node.op in ("Conv", "Gemm")
+    }
     return QuantPlan(activations=activations, weights=weights, method="by hand")
 
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., Model]:
-    def make(network: str, *, quantized: bool = False, channels: int = 3) -> Model:
-        spec = NETWORKS[network](10, input_shape=(channels, SIZE_PX, SIZE_PX))
+    def make(network: str, *, quantized: bool = False, channels: int = 3, **params: float) -> Model:
+        spec = NETWORKS[network](10, input_shape=(channels, SIZE_PX, SIZE_PX), params=params)
         graph = build_graph(spec)
         arrays = random_arrays(graph)
         order = "RGB" if channels == 3 else "L"

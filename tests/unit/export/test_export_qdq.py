@@ -57,3 +57,73 @@ def test_onnx_runtime_runs_integer_kernels_only(network, make_model, tmp_path):
         assert kinds[op] == 0, op
     assert kinds["DequantizeLinear"] == 1
     assert kinds["QuantizeLinear"] == 1
+
+
+def test_beside_the_weights_a_convolution_costs_under_700_bytes_at_64_filters(make_model):
+    """By convolution over a FireNet: file size minus the bytes of weights and biases; 4 bytes a filter are its scale."""
+    graph, arrays = lower(make_model("firenet-small", quantized=True))
+    data = onnx_bytes(graph, arrays)
+    convolutions = [node for node in graph.nodes if node.op == "Conv"]
+    made_by = {node.outputs[0]: node for node in graph.nodes}
+    filters, stored = 0, 0
+    for node in convolutions:
+        for name in node.inputs[1:]:
+            array = arrays[made_by[name].inputs[0]]
+            stored += array.nbytes
+        filters += arrays[made_by[node.inputs[2]].inputs[0]].size
+    beside = len(data) - stored - 4 * filters  # without the scale of each filter
+    each = beside / len(convolutions)
+    print(len(data), stored, filters, each)
+    assert each + 64 * 4 < 600
+
+
+def test_relu_stays_where_its_bound_is_inside_the_integers_range(make_model):
+    """A zero point above 0 leaves room for negative numbers, so the Relu must be written."""
+    model = make_model("firenet-small", quantized=True)
+    name = next(node.outputs[0] for node in model.graph.nodes if node.op == "Relu")
+    quantization = model.quant.activations[name]
+    assert quantization.zero_point == (0,)
+    shifted = quantization.replace(zero_point=(7,))
+    plan = model.quant.replace(activations={**model.quant.activations, name: shifted})
+    graph, arrays = lower(model.replace(quant=plan))
+    validate(graph)
+    assert sum(node.op == "Relu" for node in graph.nodes) == 1
+    assert not any(node.op == "Relu" for node in lower(model)[0].nodes)
+    inputs = np.random.default_rng(3).normal(size=(20, 3, 16, 16)).astype(np.float32)
+    want = run_reference(graph, arrays, {"input": inputs})["logits"]
+    assert np.abs(run_ort(onnx_bytes(graph, arrays), inputs) - want).max() <= 0.05 * np.abs(want).max()
+
+
+def test_plan_numbers_are_written_unchanged(make_model):
+    """Every scale and every weight integer of the plan is found in the lowered arrays, none beside them but 0."""
+    model = make_model("firenet-small", quantized=True)
+    graph, arrays = lower(model)
+    scales = {q.scale for q in (*model.quant.activations.values(), *model.quant.weights.values())}
+    found = {tuple(float(x) for x in a.reshape(-1)) for a in arrays.values() if a.dtype == np.float32}
+    assert found <= scales
+    for name, quantization in model.quant.weights.items():
+        integers = quantize(model.weights[name].array(), quantization)
+        assert any(a.dtype == np.int8 and np.array_equal(a, integers) for a in arrays.values()), name
+
+
+def test_float_nodes_stay_in_float(make_model, tmp_path):
+    model = make_model("firenet-small", quantized=True)
+    first = next(node.name for node in model.graph.nodes if node.op == "Conv")
+    graph, arrays = lower(model.replace(quant=model.quant.replace(float_nodes=(first,))))
+    validate(graph)
+    node = next(node for node in graph.nodes if node.name == first)
+    assert arrays[node.inputs[1]].dtype == np.float32
+    kinds = optimized_operators(onnx_bytes(graph, arrays), tmp_path)
+    assert kinds["Conv"] + kinds["FusedConv"] == 1
+
+
+def test_model_without_plan_keeps_its_numbers_and_loses_dropout(make_model):
+    model = make_model("firenet-small", dropout=0.5)
+    graph, arrays = lower(model)
+    validate(graph)
+    assert any(node.op == "Dropout" for node in model.graph.nodes)
+    assert not any(node.op in ("Dropout", "Identity") for node in graph.nodes)
+    assert graph.outputs == model.graph.outputs
+    inputs = np.random.default_rng(4).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    want = run_reference(model.graph, model.arrays(), {"input": inputs})["logits"]
+    np.testing.assert_array_equal(run_reference(graph, arrays, {"input": inputs})["logits"], want)

@@ -205,6 +205,13 @@ def test_sample_that_is_no_png_leaves_a_frame(save_run: Save, entries: list[Entr
     assert page.all("src") == []
 
 
+def test_sample_of_another_format_leaves_a_frame(save_run: Save, entries: list[Entry]) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (8, 8)).save(stream, "GIF")
+    entries[0].value["dataset"]["samples"] = [{"label": "0", "png": base64.b64encode(stream.getvalue()).decode()}]
+    assert read(save_run(entries[:1]))[1].all("src") == []
+
+
 def test_small_pictures_keep_their_bits(save_run: Save, entries: list[Entry], png: str) -> None:
     entries[0].value["dataset"]["samples"] = [{"label": "7", "png": png}]
     page = read(save_run(entries[:1]))[1]
@@ -266,9 +273,11 @@ def test_provenance_names_the_record_by_its_sha256(save_run: Save, entries: list
 
 
 def test_later_entries_count_after_a_resume(save_run: Save, entries: list[Entry]) -> None:
+    start = Entry(type="start", value={"seed": 77})
     again = Entry(type="baseline", value={"name": "linear", "accuracy": 0.5})
-    run = read_run(save_run([*entries, again, entries[8]]))
+    run = read_run(save_run([*entries, again, entries[8], start]))
     assert [row["accuracy"] for row in run.baselines if row["name"] == "linear"] == [0.5]
+    assert run.start == {"seed": 77}
     assert len(run.trials) == sum(entry.type == "trial" for entry in entries)
 
 

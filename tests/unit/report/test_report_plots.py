@@ -70,17 +70,17 @@ def test_axis_places_by_hand() -> None:
 
 def frame() -> Frame:
     axis = Axis(ticks=(0.0, 10.0), label="<x>")
-    return Frame(x=axis, y=axis, width=200, height=200, left=50, right=50, top=50, bottom=50)
+    return Frame(x=axis, y=axis, width=180, height=210, left=50, right=30, top=30, bottom=80)
 
 
 def test_marks_lie_where_hand_values_say() -> None:
-    """The plot's inside is 100 x 100, from (50, 50) to (150, 150), y upwards."""
+    """The plot's inside is 100 x 100, from (50, 30) to (150, 130), y upwards."""
     drawn = dots(frame(), [Dot(x=0, y=0, tip="<t>"), Dot(x=10, y=5, tip="")])
-    assert re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn) == [("50", "150"), ("150", "100")]
+    assert re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn) == [("50", "130"), ("150", "80")]
     assert "<title>&lt;t&gt;</title>" in drawn
-    assert 'points="50.0,150.0 100.0,100.0"' in line(frame(), [(0, 0), (5, 5)], style="s")
+    assert 'points="50.0,130.0 100.0,80.0"' in line(frame(), [(0, 0), (5, 5)], style="s")
     stairs = steps(frame(), [(0, 2), (5, 6)], style="s")
-    assert 'points="50.0,130.0 100.0,130.0 100.0,90.0 150.0,90.0"' in stairs
+    assert 'points="50.0,110.0 100.0,110.0 100.0,70.0 150.0,70.0"' in stairs
     assert "&lt;x&gt;" in chart(frame(), title="t")
 
 
@@ -97,7 +97,7 @@ def test_heat_map_shows_every_count_and_every_pair() -> None:
     drawn = heat(table, ["a", "b", "<c>"])
     shown = [int(number) for number in re.findall(r'class="count[^"]*"[^>]*>(\d+)</text>', drawn)]
     assert shown == [5, 1, 7, 2, 9]
-    assert drawn.count('class="empty"') == 4
+    assert [drawn.count(f'class="{style}"') for style in ("empty", "right", "wrong")] == [4, 3, 2]
     assert "&lt;c&gt; answered as a: 2 of 11" in drawn
     assert heat([[1] * 20] * 20, ["long name " * 5] * 20).count("<rect") == 400
 

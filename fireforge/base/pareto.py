@@ -14,13 +14,15 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
     Returns:
       Indices by rising cost; of equal points all are kept.
+
+    Example:
+      >>> pareto_front([(3.0, 0.9), (1.0, 0.5), (2.0, 0.4)])
+      (1, 0)
     """
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
     front: list[int] = []
-    best = float("-inf")
     for index in order:
-        worth = points[index][1]
-        if worth > best or (front and points[front[-1]] == points[index]):
+        last = points[front[-1]] if front else None
+        if last is None or points[index][1] > last[1] or points[index] == last:
             front.append(index)
-            best = max(best, worth)
     return tuple(front)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resident memory of this process, now and at its peak, in bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+RESET = Path("/proc/self/clear_refs")
+
+
+def resident_bytes() -> int | None:
+    """Resident memory now; None where the system does not tell."""
+    return _field("VmRSS")
+
+
+def peak_bytes() -> int | None:
+    """The most resident memory since the process began or `reset_peak` was called; None where it is not told."""
+    return _field("VmHWM")
+
+
+def reset_peak() -> bool:
+    """Let the peak begin anew at what is resident now.
+
+    Returns:
+      Whether the system did it; where it did not, the peak stays that of the whole process.
+    """
+    try:
+        RESET.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _field(name: str) -> int | None:
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return None

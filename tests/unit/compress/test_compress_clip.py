@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranges from histograms against hand values and a search over the numbers themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fireforge.base.quant import affine_of_range, dequantize, quantize
+from fireforge.compress.clip import LEAST_SHARE, METHODS, STEPS, by_ends, by_percentile, by_squared_error
+from fireforge.compress.observe import BINS
+
+R = np.random.default_rng(0)
+
+
+def histogram(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    low, high = float(values.min()), float(values.max())
+    return np.histogram(values[values != 0], bins=BINS, range=(low, high))[0], low, high
+
+
+def error(values: np.ndarray, low: float, high: float) -> float:
+    """Mean squared error of really quantizing the numbers."""
+    q = affine_of_range(low, high)
+    return float(np.square(dequantize(quantize(values, q), q).astype(np.float64) - values).mean())
+
+
+def test_ends_are_kept() -> None:
+    assert by_ends(np.zeros(4, np.int64), -1.0, 3.0) == (-1, 3)
+
+
+def test_percentile_by_hand() -> None:
+    # 100,000 numbers in 10 bins over 0 to 10: 0.01 % is 10 numbers, all at the upper end
+    counts = np.array([99_000, 900, 80, 5, 5, 0, 4, 3, 2, 1])
+    assert by_percentile(counts, 0.0, 10.0) == (0, pytest.approx(5))  # 4 + 3 + 2 + 1 = 10 go, and the empty bin
+    # over -5 to 5 half of it at each end: 5 numbers
+    counts = np.array([3, 2, 1, 44_994, 10_000, 10_000, 34_996, 1, 1, 2])
+    assert by_percentile(counts, -5.0, 5.0) == (pytest.approx(-3), pytest.approx(2))
+
+
+def test_least_squares_finds_what_a_search_over_the_numbers_finds() -> None:
+    values = np.abs(R.laplace(size=40_000)).astype(np.float32)
+    counts, low, high = histogram(values)
+    got = by_squared_error(counts, 0.0, high)
+    best = min(error(values, 0.0, high * share) for share in np.linspace(1, LEAST_SHARE, STEPS))
+    assert got[0] == 0
+    assert got[1] < 0.9 * high  # a Laplace tail is worth clipping
+    assert error(values, *got) <= best * 1.02  # the histogram's bins are an eighth of a step wide
+
+
+def test_least_squares_with_both_signs_beats_the_ends() -> None:
+    values = (R.standard_t(3, size=40_000) + 0.5).astype(np.float32)
+    counts, low, high = histogram(values)
+    found = by_squared_error(counts, low, high)
+    assert low <= found[0] < 0 < found[1] <= high
+    assert error(values, *found) < 0.8 * error(values, low, high)
+
+
+def test_a_uniform_tensor_is_not_clipped() -> None:
+    values = R.uniform(0, 1, 40_000).astype(np.float32)
+    counts, low, high = histogram(values)
+    assert by_squared_error(counts, 0.0, high)[1] == pytest.approx(high, rel=0.011)  # at most one step of the grid
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ends", [(0.0, 0.0), (2.0, 2.0), (-1.0, 0.0), (0.0, 1e-30), (3.0, 4.0)])
+def test_odd_ranges_stay_within_their_ends(method: str, ends: tuple[float, float]) -> None:
+    for counts in (np.zeros(BINS, np.int64), np.ones(BINS, np.int64)):
+        low, high = METHODS[method](counts, *ends)
+        assert min(ends[0], 0) <= low <= high <= max(ends[1], 0)
