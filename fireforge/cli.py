@@ -227,8 +227,8 @@ def bench(
     from fireforge.jobs import tell
     from fireforge.jobs.bench import bench as job
 
-    rows = job(models, seconds=seconds, threads=threads, batch=batch)
-    _say(as_json, [row.to_json() for row in rows], tell.bench(rows))
+    table = job(models, seconds=seconds, threads=threads, batch=batch)
+    _say(as_json, table.to_json(), tell.bench(table))
 
 
 @app.command()

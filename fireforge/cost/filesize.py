@@ -38,16 +38,16 @@ def onnx_bytes(graph: Graph, *, form: str) -> int:
 
     Batch norms behind convolutions count as folded and Dropout as gone, as delivery does. In int8 a weight takes 1 byte
     and each output channel 8 more (its scale and its int32 bias); every operator that computes has its output quantized
-    and dequantized, and every Relu is left to the saturation of the integers. Card, golden outputs and class names take
-    about a kilobyte, which is the one part that is guessed.
+    and dequantized, and every Relu is left to the saturation of the integers. Card, golden outputs and class names,
+    some 500 bytes, are the one part that is guessed.
 
     Args:
       graph: a valid graph.
       form: "float32" or "int8".
 
     Returns:
-      Bytes. For the families of `fireforge.nets` the exporter's graph part lies within 1 % of it in float32 and within
-      4 % in int8; the names of the classes may add to both.
+      Bytes. For the families of `fireforge.nets` with ten one-digit classes the exporter's file lies within 0.2 % in
+      float32, and in int8 it is up to 350 bytes smaller; long class names and a long source in the card come on top.
 
     Raises:
       FireforgeError: UNKNOWN_NAME, if there is no such form.
@@ -84,7 +84,7 @@ def _int8_parts(graph: Graph) -> tuple[list[Part], float]:
     folded = {name for node in graph.nodes if node.op in FOLDING for name in node.inputs}
     for node in nodes:
         total += _node(node.op, len(node.inputs) + len(node.outputs), letters, _attrs(node))
-        if node in computing and not folded.intersection(node.outputs):
+        if node.op not in MOVERS and not folded.intersection(node.outputs):
             tensors.append(("uint8", ()))  # below zero there is something, so the zero point is not 0
         held = [weights[name] for name in node.inputs if name in weights]
         if node.op not in PRODUCTS or not held:

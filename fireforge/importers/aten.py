@@ -131,8 +131,8 @@ def _first(translation: Translation) -> Translation:
 def _layer_norm(pen: Pen, a: Args) -> str:
     shape = tuple(a["normalized_shape"])
     scale = pen.name(a["weight"]) or pen.constant("weight", np.ones(shape, np.float32))
-    inputs = (pen.name(a["input"]), scale, pen.name(a["bias"])) if a["bias"] is not None else (pen.name(a["input"]), scale)
-    return pen.add("LayerNormalization", *inputs, axis=-len(shape), epsilon=a["eps"])
+    shift = () if a["bias"] is None else (pen.name(a["bias"]),)
+    return pen.add("LayerNormalization", pen.name(a["input"]), scale, *shift, axis=-len(shape), epsilon=a["eps"])
 
 
 def _linear(pen: Pen, a: Args) -> str:
@@ -274,7 +274,7 @@ def _two(op: str) -> Translation:
 
 
 def _reversed_sub(pen: Pen, a: Args) -> str:
-    return _two("Sub")(pen, {**a, "self": a["other"], "other": a["self"]})
+    return str(_two("Sub")(pen, {**a, "self": a["other"], "other": a["self"]}))
 
 
 def _slice(pen: Pen, a: Args) -> str:
@@ -386,6 +386,8 @@ ATEN: dict[str, Translation] = {
 
 # of these the result shares memory with the argument: a later write in place would reach both
 VIEWS = frozenset(
-    ("t", "transpose", "permute", "flatten", "view", "_unsafe_view", "reshape", "unflatten", "squeeze", "unsqueeze")
-    + ("slice", "select", "split", "split_with_sizes", "chunk", "contiguous", "detach", "alias")
+    (
+        *("t", "transpose", "permute", "flatten", "view", "_unsafe_view", "reshape", "unflatten", "squeeze"),
+        *("unsqueeze", "slice", "select", "split", "split_with_sizes", "chunk", "contiguous", "detach", "alias"),
+    )
 )

@@ -18,7 +18,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "BatchNormalization": {"training_mode": 0, "spatial": 1},
     "MaxPool": {"storage_order": 0},
     "AveragePool": {"dilations": (1, 1)},
-    "Reshape": {"allowzero": 0},
+    "Reshape": {"allowzero": None},
     "ReduceMean": {"noop_with_empty_axes": 0},
     "Dropout": {"seed": None},
     "Split": {"num_outputs": None},
@@ -144,7 +144,10 @@ def _deconvolution(source: Source) -> Given:
 
 
 def _reshape(source: Source) -> Given:
-    return 1, {"shape": source.ints(1) or ()}
+    shape = source.ints(1) or ()
+    if source.attrs.get("allowzero") and 0 in shape:
+        raise FireforgeError("UNKNOWN_OPERATOR", f"Reshape to {shape} with allowzero", where=source.where)
+    return 1, {"shape": shape}
 
 
 def _slice(source: Source) -> Given:

@@ -19,12 +19,16 @@ from fireforge.base.validate import validate
 from fireforge.importers.aten import ATEN, VIEWS, Args
 
 # calls that check sizes and make nothing
-CHECKS = ("sym_size", "sym_constrain_range", "sym_constrain_range_for_size", "_assert_scalar", "_assert_tensor_metadata")
+CHECKS = (
+    "sym_size",
+    "sym_constrain_range",
+    "sym_constrain_range_for_size",
+    "_assert_scalar",
+    "_assert_tensor_metadata",
+)
 
 
-def import_torch(
-    module: nn.Module, example: torch.Tensor | tuple[int, ...]
-) -> tuple[Graph, dict[str, np.ndarray]]:
+def import_torch(module: nn.Module, example: torch.Tensor | tuple[int, ...]) -> tuple[Graph, dict[str, np.ndarray]]:
     """A module that takes one tensor as a Graph of our closed list, with its numbers.
 
     The module is exported as it answers in eval mode, with the batch as a symbol; its training flags are put back.
@@ -80,7 +84,7 @@ def _quiet() -> warnings.catch_warnings[None]:
 
 
 def _base_name(target: Any) -> tuple[str, bool]:
-    """ "relu" and whether it writes in place, from aten.relu_.default."""
+    """From aten.relu_.default: the name "relu", and whether it writes in place."""
     name = str(target).split(".")[1] if str(target).startswith("aten.") else str(target)
     inplace = name.endswith("_") and not name.startswith("__")
     return (name[:-1] if inplace else name), inplace
@@ -266,4 +270,3 @@ def _bound(node: fx.Node) -> Args:
         else:
             bound[argument.name] = node.kwargs.get(argument.name, argument.default_value)
     return bound
-

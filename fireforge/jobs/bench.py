@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fireforge.runtime.bench import BenchRow
+from fireforge.runtime.bench import BenchTable
 from fireforge.runtime.bench import bench as time_files
-from fireforge.runtime.predictor import model_file
+
+MOST_ROUNDS = 100_000  # the time ends a bench, not the rounds
 
 
-def bench(models: Sequence[str | Path], *, seconds: float = 3.0, threads: int = 1, batch: int = 1) -> list[BenchRow]:
+def bench(models: Sequence[str | Path], *, seconds: float = 3.0, threads: int = 1, batch: int = 1) -> BenchTable:
     """Time files in interleaved rounds, so that a drifting clock hits all of them alike.
 
     Args:
@@ -21,6 +22,6 @@ def bench(models: Sequence[str | Path], *, seconds: float = 3.0, threads: int = 
       batch: pictures at once.
 
     Returns:
-      A row a file, with the ratio to the fastest.
+      The table: a row a file, with the ratio to the fastest.
     """
-    return time_files([model_file(model) for model in models], seconds=seconds, threads=threads, batch=batch)
+    return time_files(models, rounds=MOST_ROUNDS, seconds=seconds * len(models), threads=threads, batch=batch)

@@ -95,7 +95,7 @@ def _baselines(run: RunFolder, scene: Scene, progress: Progress) -> None:
             scene.truth[train],
             scene.pixels["val"],
             scene.truth[val],
-            classes=len(scene.dataset.labels),
+            len(scene.dataset.labels),
         )
         run.journal.append("baseline", result.to_json())
         note = f"{name}: {result.accuracy:.1%} on validation"

@@ -22,7 +22,7 @@ from fireforge.export.onnx_file import onnx_bytes
 from fireforge.export.qdq import lower
 from fireforge.export.targets import TARGETS, Exported
 from fireforge.jobs.folder import RunFolder
-from fireforge.jobs.scene import Scene
+from fireforge.jobs.scene import Scene, encoded
 from fireforge.jobs.verify import verify_file
 from fireforge.nets.families import build_graph
 from fireforge.runtime.onnx_runtime import OnnxSession
@@ -74,7 +74,7 @@ def deliver(scene: Scene, run: RunFolder, winner: RunRecord, *, clock: Deadline,
         facts = report.after.replace(bytes=exported.bytes)
         run.journal.append("stage", report.replace(after=facts).to_json())
         run.journal.append("export", {"path": name, "form": exported.form, "bytes": exported.bytes})
-        run.journal.append("parity", verified(scene, Path(exported.path)).to_json())
+        run.journal.append("parity", verified(scene, model.card, Path(exported.path)).to_json())
         deliveries.append(Delivery(exported=exported, facts=facts))
     return deliveries
 
@@ -144,6 +144,7 @@ def _calibration(scene: Scene) -> np.ndarray:
     return normalize(pixels[rows], scene.steps)
 
 
-def verified(scene: Scene, path: Path) -> ParityReport:
+def verified(scene: Scene, card: Card, path: Path) -> ParityReport:
     """Hold a file against its numpy reference on validation pictures; PARITY with exit code 5 where it differs."""
-    return verify_file(path, scene.dataset, scene.part("val")[:PARITY])
+    pictures = [encoded(scene.dataset, int(i)) for i in scene.part("val")[:PARITY]]
+    return verify_file(path, pictures, card=card)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +14,19 @@ from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.base.units import show_bytes
+from fireforge.jobs.crew import Crew
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene
 from fireforge.space.halving import Rung, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
-from fireforge.space.survey import Candidate, spread, survey
+from fireforge.space.survey import Candidate, Survey, spread, survey
 from fireforge.train.feed import Pictures, Ready
 from fireforge.train.recipe import small_images
-from fireforge.train.trial import run_trial
 
 DRAWS = 600
 STARTERS = 12
 LEAST_EPOCHS = 2
+PROBE = 512  # pictures of the first timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,15 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     Raises:
       FireforgeError: INFEASIBLE, if nothing in the space keeps the limits.
     """
+    with Crew(search.device) as crew:
+        found = _survey(search, budget)
+        ready = ready_of(search.scene)
+        records = halve(spread(found.kept, STARTERS), lambda rung: _train_rung(search, rung, ready, crew))
+    return winner_of(records)
+
+
+def _survey(search: Search, budget: Budget) -> Survey:
+    """Count what the space holds; what is over a limit is rejected before any training."""
     scene = search.scene
     found = survey(
         SPACES["firenet"],
@@ -77,9 +86,7 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     )
     if not found.kept:
         raise _infeasible(budget, found.nearest)
-    ready = ready_of(scene)
-    records = halve(spread(found.kept, STARTERS), lambda rung: _train_rung(search, rung, ready))
-    return winner_of(records)
+    return found
 
 
 def ready_of(scene: Scene) -> Ready:
@@ -106,58 +113,70 @@ def trial_of(search: Search, candidate: Candidate, *, rung: int, epochs: int) ->
     )
 
 
-def _train_rung(search: Search, rung: Rung, ready: Ready) -> list[RunRecord]:
+def _train_rung(search: Search, rung: Rung, ready: Ready, crew: Crew) -> list[RunRecord]:
+    """Train a rung's candidates, several at a time; what an earlier run of this folder trained is read."""
     epochs = search.run.choice(
         f"rung {rung.index} epochs",
-        lambda: _affordable(search, rung, ready),
-        why=f"{rung.share:.0%} of the search's time for {len(rung.candidates)} candidates",
+        lambda: _affordable(search, rung, ready, crew),
+        why=f"{rung.share:.0%} of the time left for {len(rung.candidates)} candidates, {crew.size} at a time",
     )
+    trials = [trial_of(search, candidate, rung=rung.index, epochs=epochs) for candidate in rung.candidates]
     done = search.run.trials()
-    records = []
-    for place, candidate in enumerate(rung.candidates):
-        trial = trial_of(search, candidate, rung=rung.index, epochs=epochs)
-        record = done.get(trial.digest())
-        if record is None:
-            record = run_trial(trial, folder=search.run.path, ready=ready, device=search.device, deadline=search.clock)
-            search.run.journal.append("trial", record.to_json())
-        records.append(record)
-        best = max(records, key=worth)
-        note = f"rung {rung.index + 1}: {epochs} epochs each, best {worth(best):.1%} on validation"
-        search.progress(Update(stage="explore", done=place + 1, total=len(rung.candidates), unit="networks", note=note))
-    return records
+    missing = [trial for trial in trials if trial.digest() not in done]
+    for record in crew.run(missing, folder=search.run.path, ready=ready, deadline=search.clock):
+        search.run.journal.append("trial", record.to_json())
+        done[record.trial_digest] = record
+        _show(search, rung, epochs, [done[t.digest()] for t in trials if t.digest() in done])
+    return [done[trial.digest()] for trial in trials]
 
 
-def _affordable(search: Search, rung: Rung, ready: Ready) -> int:
+def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord]) -> None:
+    best = max(records, key=worth)
+    note = f"{epochs} epochs each, best {worth(best):.1%} on validation"
+    update = Update(
+        stage=f"rung {rung.index + 1}", done=len(records), total=len(rung.candidates), unit="networks", note=note
+    )
+    search.progress(update)
+
+
+def _affordable(search: Search, rung: Rung, ready: Ready, crew: Crew) -> int:
     """Epochs that the rung's share of the time pays for, measured on this machine."""
-    seconds = sum(_seconds_an_epoch(search, candidate, ready) for candidate in rung.candidates)
-    share = search.clock.seconds * rung.share if np.isfinite(search.clock.seconds) else np.inf
-    time_left = min(share, search.clock.left())
-    affordable = rung.most_epochs if not np.isfinite(time_left) else int(time_left / max(seconds, 1e-6))
-    return int(np.clip(affordable, LEAST_EPOCHS, rung.most_epochs))
+    if not np.isfinite(search.clock.seconds):
+        return rung.most_epochs
+    seconds = [_seconds_an_epoch(search, candidate, ready, crew) for candidate in rung.candidates]
+    an_epoch = max(sum(seconds) / crew.size, max(seconds))
+    return int(np.clip(search.clock.left() * rung.share / max(an_epoch, 1e-6), LEAST_EPOCHS, rung.most_epochs))
 
 
-def _seconds_an_epoch(search: Search, candidate: Candidate, ready: Ready) -> float:
-    """From the trials that ran, scaled by MACs where this candidate has not run; from one short trial at first."""
+def _seconds_an_epoch(search: Search, candidate: Candidate, ready: Ready, crew: Crew) -> float:
+    """From the trials that ran, scaled by MACs where this candidate has not run; from a short trial at first."""
     timed = [
         (record.trial.cost.macs, record.seconds["train"] / max(1, len(record.metrics["train/loss"])), record)
         for record in search.run.trials().values()
         if record.trial.cost is not None
     ]
-    for _, seconds, record in timed:
+    for _, seconds, record in reversed(timed):
         if record.trial.spec == candidate.spec:
             return seconds
     if not timed:
-        return _probe(search, candidate, ready)
+        return _probe(search, candidate, ready, crew)
     macs, seconds, _ = min(timed, key=lambda row: abs(row[0] - candidate.cost.macs))
     return seconds * max(0.5, candidate.cost.macs / macs)
 
 
-def _probe(search: Search, candidate: Candidate, ready: Ready) -> float:
-    few = Pictures(pixels=ready.train.pixels[:512], labels=ready.train.labels[:512], ids=ready.train.ids[:512])
-    trial = trial_of(search, candidate, rung=-1, epochs=1)
-    start = time.monotonic()
-    run_trial(trial, folder=search.run.path, ready=Ready(train=few, val=ready.val), device=search.device)
-    return (time.monotonic() - start) * len(ready.train) / len(few)
+def _probe(search: Search, candidate: Candidate, ready: Ready, crew: Crew) -> float:
+    """Seconds of an epoch, from two epochs on some pictures, as many at a time as later; the first round warms up."""
+    some = Pictures(pixels=ready.train.pixels[:PROBE], labels=ready.train.labels[:PROBE], ids=ready.train.ids[:PROBE])
+    few = Ready(train=some, val=ready.val)
+    trial = trial_of(search, candidate, rung=-1, epochs=2)
+    seconds = 0.0
+    for turn in range(2):
+        trials = [trial.replace(seed=turn * crew.size + place) for place in range(crew.size)]
+        records = list(crew.run(trials, folder=search.run.path, ready=few, deadline=search.clock))
+        seconds = max(record.seconds["train"] for record in records) / 2
+        for record in records:
+            (search.run.path / record.weights).unlink()
+    return seconds * len(ready.train) / len(some)
 
 
 def _infeasible(budget: Budget, nearest: Candidate | None) -> FireforgeError:

@@ -57,5 +57,5 @@ def export(
         model, _ = STAGES[stage](model, context)
     name = "model.onnx" if form == "float32" else f"model-{form}.onnx"
     exported = write(model, Path(out) if out else run.path / name)
-    verified(scene, Path(exported.path))
+    verified(scene, model.card, Path(exported.path))
     return exported

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.files import make_folder
+from fireforge.base.files import cannot_write, make_folder
 from fireforge.base.journal import Journal
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json, canonical_json
@@ -95,6 +95,9 @@ class RunFolder:
             except BlockingIOError as error:
                 os.close(handle)
                 raise _locked(path) from error
+            except OSError as error:
+                os.close(handle)
+                raise cannot_write(path, error) from error
             if _is_file(path, handle):
                 break
             os.close(handle)  # the one that had it removed the file meanwhile: take the new file's lock

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fireforge.cost.count import NodeCost
     from fireforge.data.inspect import Inspection
     from fireforge.jobs.doctor import Checkup
-    from fireforge.runtime.bench import BenchRow
+    from fireforge.runtime.bench import BenchTable
     from fireforge.runtime.parity import ParityReport
 
 UNREADABLE_SHOWN = 10
@@ -124,13 +124,15 @@ def parity(found: ParityReport) -> list[str]:
     return [head, "", *text_table(("stage", "difference", "bound", "verdict"), rows)]
 
 
-def bench(rows: list[BenchRow]) -> list[str]:
+def bench(table: BenchTable) -> list[str]:
     """Lines of `bench`."""
     cells = []
-    for r in rows:
-        times = (f"{r.median_ms:.3f}", f"{r.min_ms:.3f}", f"{r.p90_ms:.3f}")
-        cells.append((r.path, r.bytes, *times, f"{r.images_per_s:,.0f}", f"x{r.ratio:.2f}"))
-    return text_table(("file", "bytes", "median ms", "min ms", "p90 ms", "images/s", "slower"), cells)
+    for r in table.rows:
+        times = (f"{r.median_ms:.3f}", f"{r.least_ms:.3f}", f"{r.p90_ms:.3f}")
+        cells.append((r.path, r.bytes, *times, f"{r.images_per_second:,.0f}", f"{r.ratio:.2f}"))
+    header = ("file", "bytes", "median ms", "least ms", "p90 ms", "images/s", "times the fastest")
+    how = f"batch {table.batch}, {table.threads} threads, {table.rounds} interleaved rounds, {table.hardware.processor}"
+    return [*text_table(header, cells), how]
 
 
 def predictions(answers: Iterable[tuple[str, Classification | FireforgeError]], *, form: str = "") -> int:

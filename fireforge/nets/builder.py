@@ -88,7 +88,7 @@ class Builder:
             "dilations": (1, 1),
             "group": groups,
         }
-        inputs = (x, self._weight(name, "weight", (filters, inner, kernel, kernel)))
+        inputs: tuple[str, ...] = (x, self._weight(name, "weight", (filters, inner, kernel, kernel)))
         if bias:
             inputs += (self._weight(name, "bias", (filters,)),)
         return self._add("Conv", inputs, name, attrs)
@@ -105,7 +105,7 @@ class Builder:
         Returns:
           (N, K).
         """
-        inputs = (x, self._weight(name, "weight", (units, self.channels(x))))
+        inputs: tuple[str, ...] = (x, self._weight(name, "weight", (units, self.channels(x))))
         if bias:
             inputs += (self._weight(name, "bias", (units,)),)
         return self._add("Gemm", inputs, name, {"transB": 1})
@@ -130,11 +130,11 @@ class Builder:
         return self._add("Relu", (x,), f"{x}_relu", {})
 
     def relu6(self, x: str) -> str:
-        """x held between 0 and 6."""
+        """The tensor held between 0 and 6."""
         return self._add("Clip", (x,), f"{x}_relu6", {"min": 0.0, "max": 6.0})
 
     def hard_swish(self, x: str) -> str:
-        """x times relu6(x + 3) / 6."""
+        """The product of x and relu6(x + 3) / 6."""
         return self._add("HardSwish", (x,), f"{x}_hardswish", {})
 
     def max_pool(self, x: str, kernel: int, *, name: str, stride: int, pad: int = 0, ceil: bool = False) -> str:

@@ -208,7 +208,7 @@ def pools_for(size_px: int, *, fires: int, least_px: int = 4) -> str:
 
     Example:
       >>> pools_for(32, fires=4), pools_for(8, fires=4), pools_for(6, fires=4)
-      ('1,2,4', '2', '')
+      ('1,3,4', '3', '')
     """
     count = 0
     while size_px // 2 >= least_px and count < fires:

@@ -61,7 +61,7 @@ class GraphModule(nn.Module):
 
     Nodes with weights of the usual names ("<layer>.weight", ...) are real torch layers at that path, a Dropout is one
     at its node's name; all other weights are parameters, or buffers where they are not trained (statistics, integers,
-  scales, and constants of shape ()), at their own path.
+    scales, and constants of shape ()), at their own path.
     Weights start at torch's defaults until `initialise` or `load_arrays` sets them.
 
     Args:
@@ -89,7 +89,7 @@ class GraphModule(nn.Module):
         """Run the network.
 
         Args:
-          inputs: in the order of graph.inputs; an image is (N, C, H, W).
+          *inputs: in the order of graph.inputs; an image is (N, C, H, W).
 
         Returns:
           The output tensor; a tuple in the order of graph.outputs where there are several.
@@ -127,7 +127,7 @@ class GraphModule(nn.Module):
         for node, layer, attrs, done in self._steps:
             if layer:
                 module = self.get_submodule(layer)
-                results = (_call(module, node.op, values[node.inputs[0]], attrs),)
+                results: tuple[Tensor, ...] = (_call(module, node.op, values[node.inputs[0]], attrs),)
             else:
                 results = FUNCTIONS[node.op]([values[name] for name in node.inputs], attrs, self.training)
             values.update(zip(node.outputs, results))

@@ -33,7 +33,7 @@ APART = 3.4e38  # the difference of arrays that cannot be compared: another shap
 # pixels must be equal; outputs and inputs are compared relative to the reference's greatest magnitude
 NORMALIZE_BOUND = 1e-6
 FLOAT_BOUND = 1e-4
-INT8_BOUND = 0.10
+INT8_BOUND = 0.15
 INT8_MEAN_BOUND = 0.01
 FLOAT_AGREEMENT = 1.0
 INT8_AGREEMENT = 0.995

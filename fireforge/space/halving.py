@@ -17,7 +17,7 @@ class Rung:
     Args:
       index: from 0.
       candidates: who runs.
-      share: of the search's time, in (0, 1].
+      share: of the time that is left when it starts, in (0, 1].
       most_epochs: cap, so that small data does not train for ever.
     """
 
@@ -27,8 +27,9 @@ class Rung:
     most_epochs: int
 
 
-# (number that start, share of the search's time, greatest epochs) of each rung
-LADDER = ((12, 0.25, 15), (4, 0.30, 45), (2, 0.45, 150))
+# (number that start, share of the time that is left, greatest epochs) of each rung; the last leaves a margin for the
+# estimate, since a schedule that is cut off is worth less than one that ends early
+LADDER = ((12, 0.2, 15), (4, 0.35, 45), (2, 0.88, 150))
 
 # all candidates of one rung -> their records, in the same order
 TrainFn = Callable[[Rung], Sequence[RunRecord]]

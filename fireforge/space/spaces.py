@@ -33,6 +33,7 @@ def firenet_space(classes: int, input_shape: tuple[int, int, int], generator: np
         return options[int(generator.integers(len(options)))]
 
     shorter = min(input_shape[1:])
+    stride = 1 if shorter < 64 else 2
     fires = int(generator.integers(2, 7 if shorter < 48 else 9))
     params: dict[str, Param] = {
         "fires": fires,
@@ -42,8 +43,8 @@ def firenet_space(classes: int, input_shape: tuple[int, int, int], generator: np
         "pct3x3": pick([0.25, 0.5, 0.75]),
         "sr": pick([0.125, 0.25, 0.375, 0.5, 0.75]),
         "stem": pick([8, 16, 24, 32, 48]),
-        "stem_stride": 1 if shorter < 64 else 2,
-        "pools": pools_for(shorter, fires=fires, least_px=int(pick([2, 3, 4]))),
+        "stem_stride": stride,
+        "pools": pools_for(-(-shorter // stride), fires=fires, least_px=int(pick([2, 3, 4]))),
         "bypass": pick(["none", "simple"]),
     }
     return small_firenet(classes, input_shape=input_shape, params=params)

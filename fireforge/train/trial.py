@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fireforge.base.deadline import Deadline
 from fireforge.base.files import make_folder
@@ -25,6 +26,8 @@ from fireforge.train.loop import Keeping, Task, Watch, fit
 from fireforge.train.weights import write_weights
 from fireforge.train.world import World, accelerator_name, make_world
 
+CHECKPOINT = "checkpoint"
+
 
 def run_trial(
     trial: Trial,
@@ -39,7 +42,8 @@ def run_trial(
 
     Args:
       trial: what to train, on what, how.
-      folder: of the run; weights go to trials/<first 12 digits of the trial's digest>.safetensors.
+      folder: of the run; weights go to trials/<first 12 digits of the trial's digest>.safetensors, the state of an
+        unfinished training to checkpoint/<these digits>, where the same call takes it up.
       ready: the trial's pictures where the caller has them at hand; otherwise they are read.
       device: see `fireforge.train.world.make_world`.
       progress: receives one update an epoch.
@@ -52,13 +56,15 @@ def run_trial(
     world = make_world(device)
     ready = ready or make_ready(trial)
     loaded = time.monotonic()
-    module = GraphModule(build_graph(trial.spec))
+    with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
+        module = GraphModule(build_graph(trial.spec))
     initialise(module, trial.seed)
     module.to(world.device)
-    _drop_finished(Path(folder), trial.digest()[:12])
     metrics = _train(module, trial, ready, folder=Path(folder), world=world, watch=_watch(trial, progress, deadline))
     weights = make_folder(Path(folder) / "trials") / f"{trial.digest()[:12]}.safetensors"
     sha256 = write_weights(weights, arrays_of(module))
+    if len(metrics["train/loss"]) == trial.recipe.epochs:  # trained whole and safe: its state is of no more use
+        shutil.rmtree(Path(folder) / CHECKPOINT / trial.digest()[:12])
     return RunRecord(
         trial=trial,
         trial_digest=trial.digest(),
@@ -113,16 +119,9 @@ def _train(
     module: GraphModule, trial: Trial, ready: Ready, *, folder: Path, world: World, watch: Watch
 ) -> dict[str, list[float]]:
     digest = trial.digest()
-    keeping = Keeping(folder=folder / "checkpoint" / digest[:12], owner=digest, every=max(1, trial.recipe.epochs // 20))
+    keeping = Keeping(folder=folder / CHECKPOINT / digest[:12], owner=digest, every=max(1, trial.recipe.epochs // 20))
     task = Task(recipe=trial.recipe, ready=ready, batching=batching_of(trial), world=world)
     return fit(module, task, keeping=keeping, watch=watch)
-
-
-def _drop_finished(folder: Path, own: str) -> None:
-    """Remove the states of other trials whose weights are written; those of unfinished ones stay."""
-    for state in (folder / "checkpoint").glob("*"):
-        if state.name != own and (folder / "trials" / f"{state.name}.safetensors").exists():
-            shutil.rmtree(state)
 
 
 def _watch(trial: Trial, progress: Progress, deadline: Deadline | None) -> Watch:

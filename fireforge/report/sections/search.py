@@ -10,7 +10,7 @@ import fireforge.report.show as show
 from fireforge.base.record import RunRecord
 from fireforge.base.units import show_seconds
 from fireforge.report.markup import Markup, tag
-from fireforge.report.pareto import pareto_front
+from fireforge.base.pareto import pareto_front
 from fireforge.report.run import Run
 from fireforge.report.svg import Dot, Frame, chart, dots, line, steps
 from fireforge.report.ticks import axis_of

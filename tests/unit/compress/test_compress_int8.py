@@ -74,9 +74,7 @@ def small(layers: Make) -> Model:
 
 def test_ranges_and_scales_by_hand(layers: Make, context: Ctx) -> None:
     x = np.array([[-1.0, 2.0], [0.0, 1.0]], np.float32).reshape(2, 1, 1, 2)
-    model, _ = quantized(
-        small(layers), context(x).__class__(calibration=x, evaluate=lambda m: Facts(), deadline=Deadline(0.0))
-    )
+    model, _ = quantized(small(layers), Context(calibration=x, evaluate=lambda m: Facts(), deadline=Deadline(0.0)))
     plan = model.quant
     assert plan is not None
     assert plan.method == "min-max of 2 pictures"  # with the time over, only the first way is tried
@@ -134,7 +132,7 @@ def test_axes_by_operator(layers: Make, context: Ctx) -> None:
     made, _ = quantized(model, context(x))
     assert made.quant is not None
     got = {name: (q.axis, len(q.scale)) for name, q in made.quant.weights.items()}
-    assert got == {"w": (0, 4), "v": (1, 6), "s.w": (None, 1), "u": (1, 5), "z": (1, 3)}
+    assert got == {"w": (0, 4), "v": (None, 1), "s.w": (None, 1), "u": (1, 5), "z": (1, 3)}
     for name, q in made.quant.weights.items():
         peak = np.abs(model.weights[name].array())
         others = tuple(i for i in range(peak.ndim) if i != q.axis)
@@ -152,7 +150,7 @@ def test_networks_of_random_weights(network: Make, context: Ctx, name: str) -> N
     x, fresh = numbers(64, 3, 16, 16), numbers(200, 3, 16, 16)
     made, notes = quantized(model, context(x))
     validate(lower(made)[0])
-    # outputs of random weights differ little between classes: the error is bounded, not the label; signal to noise 20 dB
+    # random weights tell classes apart poorly: the error is bounded, not the label; 1 % is a signal to noise of 20 dB
     assert error(made, fresh, in_float(model, fresh)) < 0.01
     graph, arrays = lower(made)
     reference = run_reference(graph, arrays, {"input": fresh})["logits"]
@@ -266,17 +264,20 @@ def test_a_dead_channel_keeps_its_bias(layers: Make, context: Ctx) -> None:
     assert plain["w"].scale[1] < made.quant.weights["w"].scale[1]  # type: ignore[union-attr]
 
 
-def test_a_weight_with_two_users_is_quantized_once(layers: Make, context: Ctx) -> None:
+def test_a_weight_with_two_users_stays_in_float(layers: Make, context: Ctx) -> None:
     model = layers(
-        ("a", "Gemm", ("x", "w"), "h", {"transB": 1}),
-        ("b", "Gemm", ("h", "w"), "y", {}),
-        arrays={"w": numbers(4, 4)},
-        shape=(4,),
+        ("a", "Conv", ("x", "w"), "h", CONV),
+        ("b", "Conv", ("h", "w"), "i", CONV),
+        ("c", "Conv", ("i", "v"), "y", CONV),
+        arrays={"w": numbers(2, 2, 1, 1), "v": numbers(2, 2, 1, 1)},
+        shape=(2, 3, 3),
     )
-    x = numbers(32, 4)
-    made, _ = quantized(model, context(x))
+    x = numbers(32, 2, 3, 3)
+    made, notes = quantized(model, context(x))
     assert made.quant is not None
-    assert made.quant.weights["w"].axis is None  # the two disagree on the axis
+    assert set(made.quant.weights) == {"v"}
+    assert made.quant.float_nodes == ("a", "b")
+    assert notes[-1] == "in float: a, b"
     assert error(made, x, in_float(model, x)) < 0.01
 
 
@@ -288,16 +289,16 @@ def test_pictures_that_cannot_calibrate_are_refused(network: Make, context: Ctx)
     bad = numbers(4, 3, 16, 16)
     bad[2, 0, 0, 0] = np.nan
     for pictures, says in ((bad, "picture 2"), (bad[:0], "no calibration pictures"), (bad[:, :, :8], "allowed")):
-        with pytest.raises(FireforgeError, match=f"BAD_CALIBRATION.*{says}"):
+        with pytest.raises(FireforgeError, match=rf"BAD_CALIBRATION.*{says}"):
             int8(model, context(pictures))
 
 
 def test_models_that_cannot_be_quantized_are_refused(network: Make, layers: Make, context: Ctx) -> None:
     x = numbers(4, 3, 16, 16)
     done = network("firenet-small").replace(quant=QuantPlan(activations={}, weights={}))
-    with pytest.raises(FireforgeError, match="BAD_STAGE.*quantized already"):
+    with pytest.raises(FireforgeError, match=r"BAD_STAGE.*quantized already"):
         quantized(done, context(x))
-    with pytest.raises(FireforgeError, match="BAD_STAGE.*no convolution"):
+    with pytest.raises(FireforgeError, match=r"BAD_STAGE.*no convolution"):
         quantized(layers(("r", "Relu", ("x",), "y", {}), arrays={}, shape=(3, 16, 16)), context(x))
 
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring in a fresh process, pictures in npz files, and files timed side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fireforge.base.budget import LIMITS
+from fireforge.base.errors import FireforgeError
+from fireforge.runtime.bench import BenchTable, bench
+from fireforge.runtime.measure import Measurement, measure, measure_fresh
+from fireforge.runtime.pictures import as_array, generated, read_pictures, save_pictures
+from fireforge.runtime.predictor import load
+
+
+def test_fresh_process_measures_everything(float_file, photos, tmp_path):
+    predictor = load(float_file)
+    truth = np.asarray([predictor.labels.index(answer.label) for answer in predictor.predict(photos)])
+    truth[:10] = (truth[:10] + 1) % 4  # 10 of 40 wrong
+    path = save_pictures(tmp_path / "test.npz", photos, truth)
+    found = measure_fresh(float_file, pictures=path, runs=30, warmup=3)
+    assert found.accuracy == 0.75
+    assert (found.n, found.runs, found.threads) == (40, 30, 1)
+    assert found.bytes == float_file.stat().st_size
+    assert 0 < found.latency_ms <= found.latency_p90_ms < 1000
+    assert 0 < found.memory_bytes < 500e6
+    assert found.torch_loaded is False
+    assert Measurement.from_json(found.to_json()) == found
+    figures = found.figures()
+    assert set(figures) <= {measurement for measurement, _ in LIMITS.values()}
+    assert set(figures) == set(found.how)
+
+
+def test_without_pictures_there_is_no_accuracy(float_file):
+    found = measure(float_file, runs=5, warmup=1)
+    assert found.accuracy is None
+    assert "accuracy" not in found.figures()
+
+
+def test_errors_come_back_from_the_fresh_process(tmp_path):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"nothing")
+    with pytest.raises(FireforgeError) as caught:
+        measure_fresh(path)
+    assert caught.value.code == "BAD_MODEL_FILE"
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("form", ["array", "gray", "files"])
+def test_pictures_come_back_as_they_were_saved(form, photos, tmp_path):
+    rng = np.random.default_rng(0)
+    given = {
+        "array": rng.integers(0, 256, (5, 4, 3, 3)).astype(np.uint8),
+        "gray": rng.integers(0, 256, (5, 4, 3)).astype(np.uint8),
+        "files": photos[:5],
+    }[form]
+    found = read_pictures(save_pictures(tmp_path / "p.npz", given, np.arange(5)))
+    assert found.labels.tolist() == [0, 1, 2, 3, 4]
+    for got, want in zip(found.pictures, given, strict=True):
+        np.testing.assert_array_equal(as_array(got), as_array(want))
+
+
+def test_an_npz_of_something_else_is_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", weights=np.zeros(3))
+    with pytest.raises(FireforgeError, match=r"BAD_PICTURES.*weights"):
+        read_pictures(tmp_path / "other.npz")
+    (tmp_path / "text.npz").write_text("no npz")
+    with pytest.raises(FireforgeError, match="BAD_PICTURES"):
+        read_pictures(tmp_path / "text.npz")
+    with pytest.raises(FireforgeError, match="NO_FILE"):
+        read_pictures(tmp_path / "none.npz")
+
+
+def test_generated_pictures_have_the_size_that_the_card_asks_for(card):
+    steps = card.preprocess.steps()
+    assert [p.shape for p in generated(steps, 2)] == [(12, 10, 3)] * 2
+    assert generated(steps.replace(resize=20), 1)[0].shape == (20, 20, 3)
+    gray = steps.replace(channels=1, order="L", mean=(0.0,), std=(1.0,), resize=None)
+    assert generated(gray, 1)[0].shape == (12, 10)
+
+
+def test_bench_puts_files_side_by_side(float_file, int8_file):
+    table = bench([float_file, int8_file], rounds=8, batch=4)
+    assert [row.path for row in table.rows] == [str(float_file), str(int8_file)]
+    assert min(row.ratio for row in table.rows) == 1
+    for row in table.rows:
+        assert 0 < row.least_ms <= row.median_ms <= row.p90_ms
+        assert row.images_per_second == pytest.approx(4000 / row.median_ms)
+    assert (table.rounds, table.batch) == (8, 4)
+    assert BenchTable.from_json(table.to_json()) == table
+    lines = table.text().splitlines()
+    assert len(lines) == 4
+    assert lines[1].startswith("float.onnx")
+
+
+def test_bench_stops_in_time_and_refuses_nothing_to_do(float_file):
+    assert bench([float_file], rounds=10**6, seconds=0.01).rounds < 10**5
+    with pytest.raises(FireforgeError, match="BAD_BENCH"):
+        bench([])

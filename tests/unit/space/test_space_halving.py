@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ladder, rung by rung, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fireforge.base.cost import Cost
+from fireforge.base.machine import this_machine
+from fireforge.base.preprocess import Preprocess
+from fireforge.base.record import RunRecord
+from fireforge.base.spec import NetSpec
+from fireforge.base.trial import DataRef, Recipe, Trial
+from fireforge.space.halving import LADDER, Rung, halve, winner_of, worth
+from fireforge.space.survey import Candidate
+
+HARDWARE = this_machine()
+
+
+def candidate(number: int, *, size: int = 100) -> Candidate:
+    spec = NetSpec(family="firenet", params={"base_e": number}, classes=2, input_shape=(1, 8, 8))
+    cost = Cost(params=size, macs=1, activations=1, peak_activation_bytes=1, weight_bytes=1, wire_bytes=1)
+    return Candidate(spec=spec, cost=cost, bytes=size)
+
+
+def record(item: Candidate, accuracy: float | None, *, rung: int) -> RunRecord:
+    trial = Trial(
+        spec=item.spec,
+        recipe=Recipe(epochs=1),
+        data=DataRef(source="none"),
+        preprocess=Preprocess(),
+        rung=rung,
+        cost=item.cost,
+    )
+    return RunRecord(
+        trial=trial,
+        trial_digest=trial.digest(),
+        metrics={},
+        accuracy=accuracy,
+        seconds={},
+        samples={},
+        weights="",
+        weights_sha256="",
+        hardware=HARDWARE,
+    )
+
+
+def names(items: Sequence[Candidate]) -> list[int]:
+    return [int(item.spec.params["base_e"]) for item in items]
+
+
+def test_the_best_are_promoted_by_hand_and_the_last_rungs_best_wins() -> None:
+    table = {
+        0: [0.10, 0.90, 0.20, 0.80, 0.30, 0.95, 0.40, 0.70, 0.50, 0.85, 0.60, 0.65],
+        1: {5: 0.91, 1: 0.97, 9: 0.99, 3: 0.90},
+        2: {9: 0.93, 1: 0.98},
+    }
+    rungs: list[Rung] = []
+
+    def train(rung: Rung) -> list[RunRecord]:
+        rungs.append(rung)
+        return [
+            record(c, table[rung.index][n], rung=rung.index) for c, n in zip(rung.candidates, names(rung.candidates))
+        ]
+
+    records = halve([candidate(number) for number in range(12)], train)
+    assert [names(rung.candidates) for rung in rungs] == [list(range(12)), [5, 1, 9, 3], [9, 1]]
+    assert [(len(rung.candidates), rung.share, rung.most_epochs) for rung in rungs] == list(LADDER)
+    assert all(0 < rung.share <= 1 for rung in rungs)
+    assert len(records) == 18
+    assert winner_of(records).trial.spec.params["base_e"] == 1
+
+
+def test_of_equals_the_smaller_file_is_promoted_and_the_smaller_network_wins() -> None:
+    starters = [candidate(number, size=100 - number) for number in range(12)]
+
+    def train(rung: Rung) -> list[RunRecord]:
+        return [record(c, 0.5, rung=rung.index) for c in rung.candidates]
+
+    records = halve(starters, train)
+    assert [r.trial.spec.params["base_e"] for r in records[12:]] == [11, 10, 9, 8, 11, 10]
+    assert winner_of(records).trial.spec.params["base_e"] == 11
+
+
+def test_fewer_starters_than_places_climb_all() -> None:
+    def train(rung: Rung) -> list[RunRecord]:
+        return [record(c, c.bytes / 10, rung=rung.index) for c in rung.candidates]
+
+    records = halve([candidate(0, size=1), candidate(1, size=2), candidate(2, size=3)], train)
+    assert [r.trial.rung for r in records] == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert winner_of(records).trial.spec.params["base_e"] == 2
+
+
+def test_a_trial_that_was_not_judged_ranks_last() -> None:
+    assert worth(record(candidate(0), None, rung=0)) == -1.0
+    judged, not_judged = record(candidate(0), 0.0, rung=1), record(candidate(1), None, rung=1)
+    assert winner_of([not_judged, judged, record(candidate(2), 1.0, rung=0)]) == judged

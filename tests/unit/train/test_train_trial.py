@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole trainings: bit for bit the same after any interruption, in any process, and refused where they must be."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError
+from fireforge.base.progress import Update
+from fireforge.base.record import RunRecord
+from fireforge.base.trial import Augment, Trial
+from fireforge.data.open import open_dataset
+from fireforge.nets.families import build_graph
+from fireforge.nets.module import GraphModule, load_arrays
+from fireforge.train.evaluate import judge, logits_of
+from fireforge.train.trial import batching_of, make_ready, run_trial
+from fireforge.train.weights import read_weights
+from fireforge.train.world import make_world
+
+MakeTrial = Callable[..., Trial]
+
+
+class Over(Deadline):
+    """A deadline that is over from the epoch with this number on, counted from 1."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def over(self) -> bool:
+        self.epochs -= 1
+        return self.epochs <= 0
+
+
+class StopError(Exception):
+    """What an interrupted progress raises."""
+
+
+def stop_after(epochs: int) -> Callable[[Update], None]:
+    def progress(update: Update) -> None:
+        if update.done >= epochs:
+            raise StopError
+
+    return progress
+
+
+def run(trial: Trial, folder: Path, **rest: object) -> RunRecord:
+    return run_trial(trial, folder=folder, device="cpu", **rest)  # type: ignore[arg-type]
+
+
+def same(one: RunRecord, two: RunRecord) -> bool:
+    return (one.weights_sha256, one.metrics, one.accuracy) == (two.weights_sha256, two.metrics, two.accuracy)
+
+
+def state_of(folder: Path, trial: Trial) -> Path:
+    return folder / "checkpoint" / trial.digest()[:12]
+
+
+def test_the_loss_falls_and_the_classes_are_learned(make_trial: MakeTrial, tmp_path: Path) -> None:
+    record = run(make_trial(epochs=16, augment=Augment()), tmp_path)
+    loss = record.metrics["train/loss"]
+    assert len(loss) == 16
+    assert np.mean(loss[-3:]) < 0.6 * np.mean(loss[:3])
+    assert record.accuracy is not None
+    assert record.accuracy > 0.8  # three bright regions; chance is 1/3
+    assert record.metrics["lr"][-1] < 0.1 * max(record.metrics["lr"])
+
+
+def test_the_record_tells_what_its_weights_do(make_trial: MakeTrial, tmp_path: Path) -> None:
+    """The stored file, read anew into a fresh module, gives the recorded validation numbers."""
+    trial = make_trial()
+    record = run(trial, tmp_path)
+    path = tmp_path / record.weights
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == record.weights_sha256
+    module = GraphModule(build_graph(trial.spec))
+    load_arrays(module, read_weights(path))
+    ready = make_ready(trial)
+    found = judge(logits_of(module, ready.val, batching_of(trial), world=make_world("cpu")), ready.val.labels)
+    assert found["accuracy"] == record.accuracy == record.metrics["val/accuracy"][-1]
+    assert found["loss"] == record.metrics["val/loss"][-1]
+    assert record.samples == {"train": len(ready.train), "val": len(ready.val)}
+    assert record.trial_digest == trial.digest()
+    assert RunRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(make_trial: MakeTrial, tmp_path: Path) -> None:
+    first = run(make_trial(), tmp_path / "a")
+    assert same(first, run(make_trial(), tmp_path / "b"))
+    assert run(make_trial(seed=1), tmp_path / "c").weights_sha256 != first.weights_sha256
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("how", ["deadline", "exception"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    make_trial: MakeTrial, tmp_path: Path, optimizer: str, how: str, after: int
+) -> None:
+    trial = make_trial(optimizer=optimizer, lr=0.01)
+    whole = run(trial, tmp_path / "whole")
+    if how == "deadline":
+        cut = run(trial, tmp_path / "cut", deadline=Over(after))
+        assert len(cut.metrics["train/loss"]) == after
+        assert cut.accuracy is not None
+    else:
+        with pytest.raises(StopError):
+            run(trial, tmp_path / "cut", progress=stop_after(after))
+    epochs: list[float] = []
+    assert same(whole, run(trial, tmp_path / "cut", progress=lambda update: epochs.append(update.done)))
+    assert epochs == list(range(after + 1, 5))  # the epochs before were not trained again
+
+
+@pytest.mark.parametrize("how", ["deadline", "exception"])
+def test_a_training_that_judges_and_keeps_every_second_epoch_goes_on_to_the_same_bits(
+    make_trial: MakeTrial, tmp_path: Path, how: str
+) -> None:
+    trial = make_trial(epochs=41, ema=0.0, augment=Augment())
+    whole = run(trial, tmp_path / "whole")
+    assert whole.metrics["val/epoch"] == (*range(2, 41, 2), 41)
+    if how == "deadline":
+        assert run(trial, tmp_path / "cut", deadline=Over(7)).metrics["val/epoch"] == (2, 4, 6, 7)
+    else:
+        with pytest.raises(StopError):
+            run(trial, tmp_path / "cut", progress=stop_after(7))
+    assert same(whole, run(trial, tmp_path / "cut"))
+
+
+CHILD = """
+import json, os, signal, sys
+import torch
+from fireforge.base.trial import Trial
+from fireforge.train.trial import run_trial
+torch.set_num_threads(1)
+def progress(update):
+    if update.done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+run_trial(Trial.from_json(json.loads(sys.argv[1])), folder=sys.argv[2], device="cpu", progress=progress)
+"""
+
+
+def test_a_killed_process_is_taken_up_to_the_same_bits(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    command = [sys.executable, "-c", CHILD, json.dumps(trial.to_json()), str(tmp_path / "killed")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "killed" / "trials").exists()
+    epochs: list[float] = []
+    resumed = run(trial, tmp_path / "killed", progress=lambda update: epochs.append(update.done))
+    assert epochs == [3, 4]
+    assert same(resumed, run(trial, tmp_path / "whole"))
+
+
+def test_a_spawned_child_process_gives_the_same_bits(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial(epochs=2)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        child = pool.submit(run_trial, trial, folder=tmp_path / "child", device="cpu").result(timeout=120)
+    assert same(child, run(trial, tmp_path / "here"))
+
+
+def test_the_callers_generators_are_left_as_they_were(make_trial: MakeTrial, tmp_path: Path) -> None:
+    torch.manual_seed(123)
+    np.random.seed(123)
+    before, before_numpy = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
+    first = run(make_trial(epochs=1), tmp_path / "a")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], before_numpy)
+    torch.manual_seed(7)
+    assert same(first, run(make_trial(epochs=1), tmp_path / "b"))
+
+
+def test_a_training_that_diverges_is_told_and_leaves_no_state(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial(lr=1e38, warmup_epochs=0.0, momentum=0.0)
+    with pytest.raises(FireforgeError) as raised:
+        run(trial, tmp_path)
+    assert raised.value.code == "DIVERGED"
+    assert "learning rate" in raised.value.do
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_another_trials_state_is_not_taken_up(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial, other = make_trial(), make_trial(seed=1)
+    with pytest.raises(StopError):
+        run(other, tmp_path, progress=stop_after(2))
+    state_of(tmp_path, other).rename(state_of(tmp_path, trial))  # even where the name says it were this one's
+    epochs: list[float] = []
+    found = run(trial, tmp_path, progress=lambda update: epochs.append(update.done))
+    assert epochs == [1, 2, 3, 4]
+    assert same(found, run(trial, tmp_path / "alone"))
+
+
+def test_an_unfinished_trial_keeps_its_state_beside_others_and_a_finished_one_gives_it_up(
+    make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    unfinished, finished = make_trial(), make_trial(seed=1)
+    with pytest.raises(StopError):
+        run(unfinished, tmp_path, progress=stop_after(2))
+    run(finished, tmp_path)
+    assert not state_of(tmp_path, finished).exists()
+    epochs: list[float] = []
+    run(unfinished, tmp_path, progress=lambda update: epochs.append(update.done))
+    assert epochs == [3, 4]
+    assert not state_of(tmp_path, unfinished).exists()
+
+
+def test_data_that_changed_is_refused(make_trial: MakeTrial, tiny_npz: Path, tmp_path: Path) -> None:
+    right = open_dataset(str(tiny_npz)).sha256
+    run(make_trial(epochs=1, sha256=right), tmp_path)
+    with pytest.raises(FireforgeError, match="DATA_CHANGED"):
+        run(make_trial(epochs=1, sha256="0" * 64), tmp_path)
+
+
+def test_a_device_that_is_not_there_is_refused(
+    make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(FireforgeError, match="NO_DEVICE"):
+        run_trial(make_trial(), folder=tmp_path, device="cuda")
+
+
+def test_autocast_to_bfloat16_trains_and_keeps_float32_weights(make_trial: MakeTrial, tmp_path: Path) -> None:
+    record = run(make_trial(precision="bfloat16", epochs=8, augment=Augment()), tmp_path / "b")
+    exact = run(make_trial(epochs=8, augment=Augment()), tmp_path / "f")
+    assert record.weights_sha256 != exact.weights_sha256
+    assert record.metrics["train/loss"][-1] < record.metrics["train/loss"][0]
+    # bfloat16 has 8 bits of mantissa; the first epoch's mean loss stays within a few percent
+    assert record.metrics["train/loss"][0] == pytest.approx(exact.metrics["train/loss"][0], rel=0.05)
+    assert all(array.dtype == np.float32 for array in read_weights(tmp_path / "b" / record.weights).values())
+
+
+def test_training_on_all_parts_but_test_judges_nothing(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial(epochs=1).replace(parts=("train", "val"))
+    record = run(trial, tmp_path)
+    plain = make_ready(make_trial(epochs=1))
+    assert record.accuracy is None
+    assert record.samples == {"train": len(plain.train) + len(plain.val), "val": 0}
