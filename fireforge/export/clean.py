@@ -28,7 +28,6 @@ def without_idle(graph: Graph) -> Graph:
             same[node.outputs[0]] = source
         elif node.op in IDLE and source in made and source not in outputs:
             _rename(kept, same, source, node.outputs[0])  # the output's own name wins
-            outputs.add(source)
         else:
             kept.append(node.replace(inputs=tuple(same.get(name, name) for name in node.inputs)))
     return graph.replace(nodes=tuple(kept))

@@ -63,8 +63,9 @@ def run_trial(
     metrics = _train(module, trial, ready, folder=Path(folder), world=world, watch=_watch(trial, progress, deadline))
     weights = make_folder(Path(folder) / "trials") / f"{trial.digest()[:12]}.safetensors"
     sha256 = write_weights(weights, arrays_of(module))
-    if len(metrics["train/loss"]) == trial.recipe.epochs:  # trained whole and safe: its state is of no more use
-        shutil.rmtree(Path(folder) / CHECKPOINT / trial.digest()[:12])
+    state = Path(folder) / CHECKPOINT / trial.digest()[:12]
+    if len(metrics.get("train/loss", ())) == trial.recipe.epochs and state.exists():
+        shutil.rmtree(state)  # trained whole and safe: its state is of no more use
     return RunRecord(
         trial=trial,
         trial_digest=trial.digest(),

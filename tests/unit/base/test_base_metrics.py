@@ -78,7 +78,7 @@ def test_paired_loss_by_hand() -> None:
 def test_calibration_error_by_hand() -> None:
     # bins of width 1/2 over (0, 1]: confidences .5 .5 fall into the first, .9 .7 into the second
     scores = np.array([[0.5, 0.5], [0.5, 0.5], [0.1, 0.9], [0.7, 0.3]])
-    truth = np.array([0, 1, 1, 1])
-    # first: accuracy 1/2, confidence 1/2; second: accuracy 1/2, confidence .8; gap .3 on half of the samples
-    assert metrics.expected_calibration_error(truth, scores, bins=2) == pytest.approx(0.15, abs=1e-15)
+    truth = np.array([0, 0, 1, 1])
+    # first: accuracy 1, confidence .5; second: accuracy 1/2, confidence .8; gaps .5 and .3 on half of the samples each
+    assert metrics.expected_calibration_error(truth, scores, bins=2) == pytest.approx(0.4, abs=1e-15)
     assert metrics.expected_calibration_error(truth, np.eye(2)[truth]) == 0

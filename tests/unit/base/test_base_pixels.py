@@ -124,11 +124,13 @@ def test_orientations_equal_the_upright_original(kind: str, orientation: int) ->
     assert np.array_equal(to_pixels(data, colour(crop=(20, 30))), PIXELS.transpose(2, 0, 1))
 
 
-def test_orientation_of_a_jpeg_is_applied_too() -> None:
+def test_orientation_of_a_jpeg_is_applied_too(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = saved(np.ascontiguousarray(np.rot90(PIXELS)), "JPEG", exif=exif)
-    assert open_picture(data).size == (30, 20)
+    (tmp_path / "p.jpg").write_bytes(data)
+    for picture in (data, tmp_path / "p.jpg", decode(data)):
+        assert open_picture(picture).size == (30, 20)
     assert decode(data).size == (20, 30)
 
 

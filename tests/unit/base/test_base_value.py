@@ -160,6 +160,13 @@ def test_numbers_that_are_not_finite_are_refused_on_the_way_in(text: str) -> Non
         Facts.from_json(json.loads('{"accuracy": ' + text + "}"))
 
 
+def test_a_number_may_be_whole_and_never_a_truth_value() -> None:
+    assert Facts.from_json({"accuracy": 1}).accuracy == 1.0
+    for wrong in ({"accuracy": True}, {"samples": False}, {"accuracy": "1"}):
+        with pytest.raises(FireforgeError, match="BAD_JSON"):
+            Facts.from_json(wrong)
+
+
 def test_numbers_that_are_not_finite_are_refused_on_the_way_out() -> None:
     with pytest.raises(FireforgeError, match="BAD_JSON"):
         Facts(accuracy=float("nan")).to_json()

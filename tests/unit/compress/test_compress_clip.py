@@ -32,6 +32,8 @@ def test_percentile_by_hand() -> None:
     # 100,000 numbers in 10 bins over 0 to 10: 0.01 % is 10 numbers, all at the upper end
     counts = np.array([99_000, 900, 80, 5, 5, 0, 4, 3, 2, 1])
     assert by_percentile(counts, 0.0, 10.0) == (0, pytest.approx(5))  # 4 + 3 + 2 + 1 = 10 go, and the empty bin
+    counts[:2] = counts[1::-1]
+    assert by_percentile(np.append(5, counts), 0.0, 11.0)[0] == 0  # the end at 0 stays, however rare it is
     # over -5 to 5 half of it at each end: 5 numbers
     counts = np.array([3, 2, 1, 44_994, 10_000, 10_000, 34_996, 1, 1, 2])
     assert by_percentile(counts, -5.0, 5.0) == (pytest.approx(-3), pytest.approx(2))

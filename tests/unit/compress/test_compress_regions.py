@@ -63,6 +63,20 @@ def test_a_relu_that_is_not_the_only_user_is_not_absorbed(layers: Callable[..., 
     assert find_regions(model.graph).groups == (("x",), ("h",), ("i",), ("j",), ("y",))
 
 
+def test_a_mover_keeps_its_integers_and_the_relu_behind_it_has_its_own(layers: Callable[..., Model]) -> None:
+    model = layers(
+        ("a", "Conv", ("x", "w"), "h", CONV),
+        ("p", "MaxPool", ("h",), "i", {"kernel_shape": (2, 2)}),
+        ("r", "Relu", ("i",), "j", {}),
+        ("b", "Conv", ("j", "v"), "y", CONV),
+        arrays=W,
+        shape=(2, 3, 3),
+    )
+    regions = find_regions(model.graph)
+    assert regions.groups == (("x",), ("h", "i"), ("j",), ("y",))
+    assert regions.sources[1] == ("h",)
+
+
 def test_float_operators_between_layers(layers: Callable[..., Model]) -> None:
     model = layers(
         ("a", "Conv", ("x", "w"), "h", CONV),

@@ -61,7 +61,7 @@ def ints(*values: int) -> np.ndarray:
 W = np.random.default_rng(1).normal(size=(4, 3, 3, 2)).astype(np.float32)
 FOREIGN = {
     "conv without kernel_shape, auto_pad": one_node("Conv", [W], auto_pad="SAME_UPPER", strides=[2, 2]),
-    "conv, auto_pad lower": one_node("Conv", [W], auto_pad="SAME_LOWER", strides=[1, 2]),
+    "conv, auto_pad lower": one_node("Conv", [W], auto_pad="SAME_LOWER", strides=[2, 1]),
     "conv, auto_pad valid": one_node("Conv", [W], auto_pad="VALID"),
     "pool, auto_pad": one_node("MaxPool", [], auto_pad="SAME_UPPER", kernel_shape=[3, 3], strides=[2, 2]),
     "split in equal parts": one_node("Split", [], axis=2, outputs=2),
