@@ -179,7 +179,10 @@ class _Reader:
             shapes=[self.types[item][1] if item else None for item in inputs],
             constants=[self.constants.get(item) for item in inputs],
         )
-        count, attrs = attributes_of(source)
+        try:
+            count, attrs = attributes_of(source)
+        except (IndexError, TypeError, ValueError) as error:
+            raise _odd(op, name, error) from error
         inputs = inputs[:count]
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
@@ -198,6 +201,8 @@ class _Reader:
             raise FireforgeError("BAD_GRAPH", f"{node.op} with {len(node.inputs)} inputs", where=node.name)
         try:
             made = operator.infer([self.types[name] if name else None for name in node.inputs], filled(node))
+        except (IndexError, TypeError, ValueError) as error:  # attributes of another type than the operator's
+            raise _odd(node.op, node.name, error) from error
         except FireforgeError as error:
             raise FireforgeError(
                 error.code, f"{node.op}: {error.what}", where=node.name, allowed=error.allowed
@@ -273,6 +278,10 @@ def _tag(model: onnx.ModelProto, where: str) -> Tag | None:
             except (ValueError, FireforgeError) as error:
                 raise _bad(f"its fireforge entry cannot be read: {error}", where) from error
     return None
+
+
+def _odd(op: str, where: str, error: Exception) -> FireforgeError:
+    return FireforgeError("BAD_GRAPH", f"{op} with inputs or attributes that it cannot have: {error}", where=where[:80])
 
 
 def _bad(what: str, where: str) -> FireforgeError:

@@ -231,7 +231,7 @@ class _Walk:
         return dtype
 
     def _translate(self, node: fx.Node) -> None:
-        name, inplace = _base_name(node.target)
+        name, _ = _base_name(node.target)
         value = node.meta.get("val")
         if name in CHECKS or isinstance(value, (int, float, torch.SymInt, torch.SymBool, torch.SymFloat)):
             return  # a size; what is made of it is read from the shapes of the results
@@ -241,10 +241,7 @@ class _Walk:
         if translation is None:
             what = f"operator {node.target} has no counterpart"
             raise FireforgeError("UNKNOWN_OPERATOR", what, where=self.where, allowed=", ".join(sorted(ATEN)))
-        result = translation(self, _bound(node))
-        self._values[node] = result
-        if inplace:
-            self._values[node.args[0]] = result  # type: ignore[index]
+        self._values[node] = translation(self, _bound(node))  # after a write in place torch's readers name its result
 
     def _path(self, node: fx.Node) -> str:
         """Dotted path of the submodule whose code made the call; "" for the module itself."""

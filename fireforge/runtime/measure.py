@@ -143,7 +143,10 @@ def measure_fresh(
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     lines = done.stdout.splitlines() or [""]
     if done.returncode == Exit.DONE:
-        return Measurement.from_json(json.loads(lines[-1]))
+        found = Measurement.from_json(json.loads(lines[-1]))
+        if found.torch_loaded:
+            raise FireforgeError("MEASURE_FAILED", "torch was loaded", where=str(path), exit_code=Exit.BUG)
+        return found.replace(how={name: f"{words}, in a fresh process" for name, words in found.how.items()})
     if done.returncode == Exit.BAD_INPUT and lines[-1].startswith("{"):
         raise FireforgeError(**json.loads(lines[-1]))
     last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
@@ -203,7 +206,7 @@ def _accuracy(predictor: Predictor, given: Pictures) -> float:
 
 
 def _how(*, runs: int, warmup: int, threads: int, n: int) -> dict[str, str]:
-    run = f"{runs} predictions after {warmup}, one picture each, {threads} thread(s), a fresh process without torch"
+    run = f"{runs} predictions after {warmup}, one picture each, {threads} thread(s)"
     return {
         "bytes": "size of the file on disk",
         "latency_ms": f"median of {run}; from pixels in memory to label: resize, normalize, network, softmax",

@@ -182,7 +182,7 @@ def train_step(
     with _precision(recipe, inputs.device):
         outputs = module(inputs)
     loss = F.cross_entropy(outputs.float(), targets, label_smoothing=recipe.label_smoothing)
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer.step()
     right = (outputs.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
     return loss.detach().float(), right.float()

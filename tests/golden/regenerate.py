@@ -26,8 +26,8 @@ FOLDER = Path(__file__).parent
 def recipe_digits() -> dict[str, float]:
     """Losses of a small FireNet on the digits: 3 epochs of the recipe for small images, seed 0, one thread.
 
-    The rate is a fifth of the recipe's: at its own, a max pool or a ReLU that decides otherwise in the last bit moves the
-    losses by 0.5 % from one CPU's kernels to another's; at this one they agree to 1e-5.
+    The rate is a fifth of the recipe's: at its own, a max pool or a ReLU that decides otherwise in the last bit moves
+    the losses by 0.5 % from one CPU's kernels to another's; at this one they agree to 1e-5.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -41,8 +41,7 @@ def test_int8_file_gives_what_the_numpy_reference_of_its_graph_gives(network, ma
     inputs = np.random.default_rng(2).normal(size=(400, 3, 16, 16)).astype(np.float32)
     got = run_ort(onnx_bytes(graph, arrays), inputs)
     want = np.concatenate([run_reference(graph, arrays, {"input": part})["logits"] for part in np.split(inputs, 8)])
-    print(network, np.abs(got - want).max() / np.abs(want).max(), (got.argmax(1) == want.argmax(1)).mean())
-    assert (got.argmax(1) == want.argmax(1)).mean() >= 0.99
+    assert (got.argmax(1) == want.argmax(1)).mean() >= 0.995
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -50,7 +49,6 @@ def test_onnx_runtime_runs_integer_kernels_only(network, make_model, tmp_path):
     model = make_model(network, quantized=True)
     graph, arrays = lower(model)
     kinds = optimized_operators(onnx_bytes(graph, arrays), tmp_path)
-    print(network, dict(kinds))
     convolutions = sum(node.op == "Conv" for node in graph.nodes)
     assert kinds["QLinearConv"] + kinds["NhwcQLinearConv"] == convolutions
     for op in ("Conv", "Gemm", "Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool", "FusedConv"):
@@ -60,7 +58,7 @@ def test_onnx_runtime_runs_integer_kernels_only(network, make_model, tmp_path):
 
 
 def test_beside_the_weights_a_convolution_costs_under_600_bytes_at_64_filters(make_model):
-    """By convolution over a FireNet: file size minus weights and biases; of the rest, 4 bytes a filter are its scale."""
+    """By convolution over a FireNet: the file without weights and biases; of that, 4 bytes a filter are its scale."""
     graph, arrays = lower(make_model("firenet-small", quantized=True))
     data = onnx_bytes(graph, arrays)
     convolutions = [node for node in graph.nodes if node.op == "Conv"]
@@ -73,7 +71,6 @@ def test_beside_the_weights_a_convolution_costs_under_600_bytes_at_64_filters(ma
         filters += arrays[made_by[node.inputs[2]].inputs[0]].size
     beside = len(data) - stored - 4 * filters  # without the scale of each filter
     each = beside / len(convolutions)
-    print(len(data), stored, filters, each)
     assert each + 64 * 4 < 600
 
 
@@ -152,15 +149,15 @@ def test_lowered_biases_are_the_float_biases_to_half_a_step(network, make_model)
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_int8_is_near_the_float_network(network, apart, make_model):
-    """Mean difference 4 % of the greatest output: 8 bits in some tens of layers; with ranges of their own at concats."""
+    """Mean difference 4 % of the greatest output: 8 bits in some tens of layers; also with scales of their own."""
     model = make_model(network, quantized=True)
     inputs = np.random.default_rng(7).normal(size=(32, 3, 16, 16)).astype(np.float32)
     if apart:
         activations = dict(model.quant.activations)
         for node in model.graph.nodes:
             if node.op in ("Concat", "MaxPool"):
-                widened = [q.replace(scale=(q.scale[0] * 1.1,)) for q in [activations[node.outputs[0]]]]
-                activations[node.outputs[0]] = widened[0]
+                held = activations[node.outputs[0]]
+                activations[node.outputs[0]] = held.replace(scale=(held.scale[0] * 1.1,))
         model = model.replace(quant=model.quant.replace(activations=activations))
     graph, arrays = lower(model)
     validate(graph)

@@ -191,6 +191,10 @@ def test_a_torch_module_written_by_hand_in_onnx_comes_in(tmp_path):
         (one_node("Reshape", [ints(0, -1)], allowzero=1), "UNKNOWN_OPERATOR", "allowzero"),
         (one_node("Reshape", [ints(5, 5)]), "BAD_SHAPE", "Reshape"),
         (one_node("Conv", [W[:, :2]]), "BAD_SHAPE", "channels"),
+        (one_node("Pad", [ints(1), None, ints(0, 1)], opset=18), "BAD_GRAPH", "Pad"),
+        (one_node("Split", [], axis=7, outputs=2), "BAD_GRAPH", "Split"),
+        (one_node("Softmax", [], axis=[1, 2]), "BAD_GRAPH", "Softmax"),
+        (one_node("MaxPool", [], kernel_shape=3), "BAD_GRAPH", "MaxPool"),
     ],
 )
 def test_what_cannot_come_in_is_refused_in_one_line(data, code, word):
@@ -246,3 +250,20 @@ def test_a_spoiled_tag_is_refused():
 def test_absent_file(tmp_path):
     with pytest.raises(FireforgeError, match="NO_FILE"):
         import_onnx(tmp_path / "none.onnx")
+
+
+def test_damaged_files_end_in_an_error_of_ours_or_none():
+    """Whatever bytes were changed or cut off; any other exception fails the test."""
+    graph, arrays = network("firenet-small")
+    data = onnx_bytes(graph, arrays, tag=Tag(card=CARD))
+    rng = np.random.default_rng(8)
+    codes = set()
+    for round_ in range(150):
+        damaged = bytearray(data[: rng.integers(1, len(data))] if round_ % 3 == 0 else data)
+        for place in rng.integers(0, min(len(damaged), 3000), 2):
+            damaged[place] = rng.integers(0, 256)
+        try:
+            import_onnx(bytes(damaged))
+        except FireforgeError as error:
+            codes.add(error.code)
+    assert {"BAD_MODEL_FILE", "UNKNOWN_OPERATOR"} <= codes

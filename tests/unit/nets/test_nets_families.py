@@ -64,6 +64,13 @@ def test_simple_bypass_stands_around_fires_3_5_7_9_and_adds_no_parameter():
     assert inputs["fire4.squeeze"][0] == "fire3.bypass"
 
 
+def test_mobilenet_v2_has_ten_sums():
+    """Sandler et al. 2018, table 2: every repeat behind the first of a row keeps shape, 1 + 2 + 3 + 2 + 2 of them."""
+    nodes = build_graph(NETWORKS["mobilenet-v2"]()).nodes
+    assert [node.name for node in nodes if node.op == "Add"][:2] == ["block3.sum", "block5.sum"]
+    assert sum(node.op == "Add" for node in nodes) == 10
+
+
 def test_expand_1x1_comes_first_and_no_relu_before_the_sum():
     graph = build_graph(squeezenet_1_0())
     concat = next(node for node in graph.nodes if node.name == "fire2.concat")

@@ -238,16 +238,17 @@ def graph_of(nodes, weights, inputs=(("x", ("N", 2, 6, 6)),), outputs=("y",)) ->
     )
 
 
-def test_shared_and_oddly_named_weights_run_without_layers():
+@pytest.mark.parametrize("name", ["w", "one.weight"])
+def test_shared_weights_run_without_layers(name):
     conv = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
     nodes = (
-        Node(name="one", op="Conv", inputs=("x", "w"), outputs=("a",), attrs=conv),
-        Node(name="two", op="Conv", inputs=("a", "w"), outputs=("b",), attrs=conv),
+        Node(name="one", op="Conv", inputs=("x", name), outputs=("a",), attrs=conv),
+        Node(name="two", op="Conv", inputs=("a", name), outputs=("b",), attrs=conv),
         Node(name="three", op="Add", inputs=("b", "deep.shift"), outputs=("y",)),
     )
-    graph = graph_of(nodes, [("w", (2, 2, 3, 3)), ("deep.shift", (2, 1, 1))])
+    graph = graph_of(nodes, [(name, (2, 2, 3, 3)), ("deep.shift", (2, 1, 1))])
     module = GraphModule(graph)
-    assert set(dict(module.named_parameters())) == {"w", "deep.shift"}
+    assert set(dict(module.named_parameters())) == {name, "deep.shift"}
     rng = np.random.default_rng(0)
     arrays = {w.name: rng.normal(size=w.shape).astype(np.float32) for w in graph.weights}
     load_arrays(module, arrays)
@@ -255,6 +256,19 @@ def test_shared_and_oddly_named_weights_run_without_layers():
     with torch.no_grad():
         got = module(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(got, run_reference(graph, arrays, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_constants_of_no_axis_are_buffers():
+    nodes = (
+        Node(name="m", op="Mul", inputs=("x", "two"), outputs=("a",)),
+        Node(name="s", op="Add", inputs=("a", "shift"), outputs=("y",)),
+    )
+    module = GraphModule(graph_of(nodes, [("two", ()), ("shift", (2, 1, 1))]))
+    assert set(dict(module.named_parameters())) == {"shift"}
+    assert set(dict(module.named_buffers())) == {"two"}
+    load_arrays(module, {"two": np.array(2, np.float32), "shift": np.ones((2, 1, 1), np.float32)})
+    initialise(module, 0)
+    assert module.two.item() == 2
 
 
 def test_layer_within_a_layer_keeps_both_paths():

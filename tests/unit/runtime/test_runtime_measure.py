@@ -30,6 +30,7 @@ def test_fresh_process_measures_everything(float_file, photos, tmp_path):
     figures = found.figures()
     assert set(figures) <= {measurement for measurement, _ in LIMITS.values()}
     assert set(figures) == set(found.how)
+    assert all("fresh process" in words for words in found.how.values())
 
 
 def test_without_pictures_there_is_no_accuracy(float_file):

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every member of every dict, held to what its room promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conformance_checks import (
+    CLASSES,
+    SIDE_PX,
+    check_baseline,
+    check_family,
+    check_format,
+    check_network,
+    check_runtime,
+    check_session,
+    check_space,
+    check_stage,
+    check_target,
+    small_model,
+)
+from PIL import Image
+
+from fireforge.base.model import Model
+from fireforge.baseline.baselines import BASELINES
+from fireforge.compress.fold import folded
+from fireforge.compress.stages import STAGES
+from fireforge.data.formats.table import FORMATS
+from fireforge.export.targets import TARGETS
+from fireforge.nets.families import FAMILIES, NETWORKS
+from fireforge.runtime.runtimes import RUNTIMES, SUFFIXES
+from fireforge.runtime.torch_runtime import TorchSession
+from fireforge.space.spaces import SPACES
+
+LEAST_PX = {"squeezenet-1.0": 48, "squeezenet-1.1": 48}  # published networks whose pools need a larger picture
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return small_model(fires=2, base_e=8, incr_e=4, stem=8, stem_kernel=3, stem_stride=1, pools="1", norm=True)
+
+
+def folder_of(tmp_path: Path) -> str:
+    for label in ("left", "right"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for i in range(4):
+            shade = np.full((10, 12, 3), 40 * i + (label == "left"), np.uint8)
+            Image.fromarray(shade).save(tmp_path / "pictures" / label / f"{i}.png")
+    (tmp_path / "pictures" / "left" / "notes.txt").write_text("not a picture")
+    return str(tmp_path / "pictures")
+
+
+def npz_of(tmp_path: Path) -> str:
+    pixels = np.arange(8 * 6 * 6, dtype=np.int64).reshape(8, 6, 6) % 256
+    np.savez(tmp_path / "some.npz", x=pixels.astype(np.uint8), y=np.arange(8) % 2)
+    return str(tmp_path / "some.npz")
+
+
+SOURCES: dict[str, Callable[[Path], str]] = {"digits": lambda _: "digits", "npz": npz_of, "folder": folder_of}
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_network(name: str) -> None:
+    side = LEAST_PX.get(name, SIDE_PX)
+    check_network(NETWORKS[name](CLASSES, input_shape=(3, side, side)))
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_family(name: str) -> None:
+    check_family(name)
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_stage(name: str, model: Model) -> None:
+    check_stage(name, STAGES[name], model if name == "fold" else folded(model)[0])
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_runtime(name: str, model: Model, tmp_path: Path) -> None:
+    suffix = next(suffix for suffix, runtime in SUFFIXES.items() if runtime == name)
+    path = tmp_path / f"model{suffix}"
+    TARGETS[name](model, path)
+    check_runtime(RUNTIMES[name], path, model.graph, model.arrays())
+
+
+def test_every_suffix_leads_to_a_runtime() -> None:
+    assert set(SUFFIXES.values()) == set(RUNTIMES)
+
+
+def test_torch_runtime_keeps_the_protocol(model: Model) -> None:
+    check_session(TorchSession(model.graph, model.arrays()), model.graph, model.arrays())
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_format(name: str, tmp_path: Path) -> None:
+    check_format(FORMATS[name], SOURCES[name](tmp_path))
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_target(name: str, model: Model, tmp_path: Path) -> None:
+    suffix = next(suffix for suffix, runtime in SUFFIXES.items() if runtime == name)
+    check_target(TARGETS[name], model, tmp_path / f"model{suffix}")
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_space(name: str) -> None:
+    check_space(SPACES[name])
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_baseline(name: str) -> None:
+    check_baseline(name, BASELINES[name])
