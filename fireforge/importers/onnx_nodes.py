@@ -126,7 +126,7 @@ def attributes_of(source: Source) -> Given:
     return count, attrs
 
 
-_REMOVED = {"Resize": ("axes",), "ReduceMean": ()}
+_REMOVED = {"Resize": ("axes",)}  # attributes whose meaning is in what was made of them
 
 
 def _kernel(source: Source) -> Given:
