@@ -93,7 +93,7 @@ def evaluate_ids(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, par
         "ece": expected_calibration_error(truth, scores),
         "confusion": table.tolist(),
         "labels": list(labels),
-        "per_class": {key: [round(float(x), 6) for x in column] for key, column in per_class(table).items()},
+        "per_class": {name: np.round(column, 6).tolist() for name, column in per_class(table).items()},
         "reliability": _reliability(truth, scores),
         "worst": _worst(predictor, dataset, ids, truth, scores),
     }

@@ -52,6 +52,13 @@ class Run:
         found = self.start.get("dataset")
         return found if isinstance(found, dict) else {}
 
+    def varied(self) -> frozenset[str]:
+        """Parameters in which the trials' networks differ; all of them where there is one network only."""
+        specs = [trial.trial.spec for trial in self.trials]
+        names = {name for spec in specs for name in spec.params}
+        differ = {name for name in names if len({spec.params.get(name) for spec in specs}) > 1}
+        return frozenset(differ or names)
+
     def chosen(self) -> RunRecord | None:
         """The last trial of the network that the answer names; None without an answer or such a trial."""
         spec = (self.answer or {}).get("spec")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fireforge.base.budget import LIMITS
 from fireforge.base.units import show_bytes
@@ -95,10 +95,19 @@ def margin_words(name: str, limit: float, achieved: float | None) -> str:
     return f"{sign}{size}{share}"
 
 
-def spec_words(spec: dict[str, object]) -> str:
-    """A NetSpec's JSON as "firenet(base=16, blocks=4)"."""
+def spec_words(spec: dict[str, object], *, only: Collection[str] | None = None) -> str:
+    """A NetSpec's JSON as "firenet(base=16, blocks=4)".
+
+    Args:
+      spec: of a network.
+      only: names of the parameters that are told; None for all.
+
+    Returns:
+      One line.
+    """
     params = spec.get("params")
-    told = ", ".join(f"{key}={value}" for key, value in params.items()) if isinstance(params, dict) else ""
+    items = params.items() if isinstance(params, dict) else ()
+    told = ", ".join(f"{key}={value}" for key, value in items if only is None or key in only)
     return f"{spec.get('family', '?')}({told})"
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.machine import Hardware, this_machine
-from fireforge.base.units import show_bytes
 from fireforge.base.value import Value
 from fireforge.runtime.pictures import generated
 from fireforge.runtime.predictor import Predictor, load, model_file
@@ -61,20 +60,6 @@ class BenchTable(Value):
     rounds: int
     threads: int
     hardware: Hardware
-
-    def text(self) -> str:
-        """The table for people."""
-        wide = max(len(Path(row.path).name) for row in self.rows)
-        head = ("bytes", "median ms", "min ms", "p90 ms", "images/s", "ratio")
-        lines = [f"{'file':<{wide}}" + "".join(f"{name:>12}" for name in head)]
-        for row in self.rows:
-            times = f"{row.median_ms:>12.3f}{row.least_ms:>12.3f}{row.p90_ms:>12.3f}"
-            name = Path(row.path).name
-            lines.append(
-                f"{name:<{wide}}{show_bytes(row.bytes):>12}{times}{row.images_per_second:>12,.0f}{row.ratio:>12.2f}"
-            )
-        lines.append(f"batch {self.batch}, {self.threads} thread(s), {self.rounds} rounds, {self.hardware.processor}")
-        return "\n".join(lines)
 
 
 def bench(

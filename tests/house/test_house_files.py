@@ -14,6 +14,7 @@ FILES = sorted((ROOT / "fireforge").rglob("*.py"))
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 90
 MOST_ARGUMENTS = 8
+IN_ROOM = {"aten.py", "torch_module.py", "markup.py"}  # attributes of a node or an element, never across a room
 LAZY = {"cli.py", "__init__.py"}  # the two files that import fireforge inside a function
 
 
@@ -52,7 +53,7 @@ def test_public_functions_take_few_arguments_and_no_kwargs(path: Path) -> None:
     for node in functions(path):
         given = [a for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if a.arg != "self"]
         assert len(given) <= MOST_ARGUMENTS, f"{node.name} takes {len(given)} arguments"
-        if not node.name.startswith("_") and node.name != "replace":
+        if not node.name.startswith("_") and node.name != "replace" and path.name not in IN_ROOM:
             assert node.args.kwarg is None, f"{node.name} takes **{node.args.kwarg.arg if node.args.kwarg else ''}"
 
 

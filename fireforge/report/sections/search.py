@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import fireforge.report.parts as parts
 import fireforge.report.show as show
+from fireforge.base.pareto import pareto_front
 from fireforge.base.record import RunRecord
 from fireforge.base.units import show_seconds
 from fireforge.report.markup import Markup, tag
-from fireforge.base.pareto import pareto_front
 from fireforge.report.run import Run
 from fireforge.report.svg import Dot, Frame, chart, dots, line, steps
 from fireforge.report.ticks import axis_of
@@ -31,14 +31,17 @@ def _candidates(run: Run) -> Markup:
     if run.candidates is None:
         return parts.missing("The record does not say how many candidates were counted.")
     rejected = run.candidates.get("rejected") or {}
-    reasons = ", ".join(f"{count:,} by {show.LIMIT_WORDS.get(key, key).lower()}" for key, count in rejected.items())
+    reasons = ", ".join(
+        f"{count:,} by {show.LIMIT_WORDS[key].lower()}" if key in show.LIMIT_WORDS else f"{count:,} {key}"
+        for key, count in rejected.items()
+    )
     told = f"{show.count(run.candidates.get('counted'))} candidates were counted before any was trained; "
     told += f"rejected: {reasons or 'none'}; kept: {show.count(run.candidates.get('kept'))}."
     return tag("p", told, class_="lead")
 
 
 def _scatter(run: Run, judged: list[RunRecord]) -> Markup:
-    chosen = run.chosen()
+    chosen, varied = run.chosen(), run.varied()
     points = [(float(_params(trial)), trial.accuracy or 0.0) for trial in judged]
     frame = Frame(
         x=axis_of([x for x, _ in points], "parameters", show.compact, log=True),
@@ -47,22 +50,22 @@ def _scatter(run: Run, judged: list[RunRecord]) -> Markup:
         height=400,
     )
     marks = [
-        Dot(x=x, y=y, tip=_tip(trial), style=f"dot rung-{min(trial.trial.rung, MOST_RUNGS - 1)}")
+        Dot(x=x, y=y, tip=_tip(trial, varied), style=f"dot rung-{min(trial.trial.rung, MOST_RUNGS - 1)}")
         for (x, y), trial in zip(points, judged)
     ]
     front = [points[index] for index in pareto_front(points)]
     layers = [steps(frame, front, style="front"), dots(frame, marks)]
     if chosen is not None and chosen in judged:
         x, y = points[judged.index(chosen)]
-        layers.append(dots(frame, [Dot(x=x, y=y, tip=f"chosen: {_tip(chosen)}", style="chosen", radius=9.5)]))
+        layers.append(dots(frame, [Dot(x=x, y=y, tip=f"chosen: {_tip(chosen, varied)}", style="chosen", radius=9.5)]))
     rungs = sorted({min(trial.trial.rung, MOST_RUNGS - 1) for trial in judged})
     keys = [(f"rung-{rung}", f"rung {rung}" + (" and up" if rung == MOST_RUNGS - 1 else "")) for rung in rungs]
     keys += [("front", "Pareto front")] + ([("chosen", "chosen")] if chosen in judged else [])
     return parts.figure(chart(frame, *layers, title="Trials: accuracy by size"), parts.legend(keys), wide=True)
 
 
-def _tip(trial: RunRecord) -> str:
-    spec = show.spec_words(trial.trial.spec.to_json())
+def _tip(trial: RunRecord, varied: frozenset[str]) -> str:
+    spec = show.spec_words(trial.trial.spec.to_json(), only=varied)
     accuracy = show.percent(trial.accuracy)
     return f"{spec}: {accuracy}, {_params(trial):,} parameters, rung {trial.trial.rung}"
 
@@ -75,16 +78,17 @@ def _params(trial: RunRecord) -> int:
 def _trials(run: Run) -> Markup:
     chosen = run.chosen()
     order = sorted(run.trials, key=lambda trial: (-trial.trial.rung, -(trial.accuracy or 0.0), _params(trial)))
-    rows = [_row(trial) for trial in order]
+    varied = run.varied()
+    rows = [_row(trial, varied) for trial in order]
     header = ("Network", "Rung", "Epochs", "Accuracy", "Parameters", "MACs", "Weights", "Time", "Digest")
     marked = [index for index, trial in enumerate(order) if trial is chosen]
     return parts.table(header, rows, words=(0, 8), marked=marked, tall=True)
 
 
-def _row(trial: RunRecord) -> tuple[object, ...]:
+def _row(trial: RunRecord, varied: frozenset[str]) -> tuple[object, ...]:
     cost = trial.trial.cost
     return (
-        show.spec_words(trial.trial.spec.to_json()),
+        show.spec_words(trial.trial.spec.to_json(), only=varied),
         trial.trial.rung,
         trial.trial.recipe.epochs,
         show.percent(trial.accuracy),
@@ -102,7 +106,7 @@ def curves(run: Run) -> Markup:
     if trial is None:
         return parts.section("training", "Training", parts.missing("No trial has finished."))
     which = "The chosen network" if run.chosen() else "The best trial so far"
-    spec, recipe = show.spec_words(trial.trial.spec.to_json()), trial.trial.recipe
+    spec, recipe = show.spec_words(trial.trial.spec.to_json(), only=run.varied()), trial.trial.recipe
     lead = (
         f"{which}, {spec}: {recipe.epochs} epochs of {recipe.optimizer}, batch {recipe.batch}, seed {trial.trial.seed}."
     )
@@ -114,21 +118,28 @@ def curves(run: Run) -> Markup:
 
 def _curve(trial: RunRecord, metric: str, words: Callable[[float], str]) -> Markup | None:
     series = [
-        (part, label, trial.metrics.get(f"{part}/{metric}", ()))
-        for part, label in (("train", "training"), ("val", "validation"))
+        (part, label, _points(trial, part, metric)) for part, label in (("train", "training"), ("val", "validation"))
     ]
-    values = [value for _, _, numbers in series for value in numbers]
-    if not values:
+    points = [point for _, _, found in series for point in found]
+    if not points:
         return None
-    epochs = [float(epoch) for epoch in range(1, max(len(numbers) for _, _, numbers in series) + 1)]
-    frame = Frame(x=axis_of([0.0, *epochs], "epoch", show.count), y=axis_of(values, metric, words))
+    frame = Frame(
+        x=axis_of([0.0, *(x for x, _ in points)], "epoch", show.count), y=axis_of([y for _, y in points], metric, words)
+    )
     lines = [
-        line(frame, list(zip(epochs, numbers)), style=f"series-{part}", tip=f"{label} {metric}, epoch")
-        for part, label, numbers in series
-        if numbers
+        line(frame, found, style=f"series-{part}", tip=f"{label} {metric}, epoch")
+        for part, label, found in series
+        if found
     ]
-    keys = parts.legend([(f"series-{part}", label) for part, label, numbers in series if numbers])
+    keys = parts.legend([(f"series-{part}", label) for part, label, found in series if found])
     return parts.figure(chart(frame, *lines, title=f"{metric} by epoch"), keys)
+
+
+def _points(trial: RunRecord, part: str, metric: str) -> list[tuple[float, float]]:
+    """(epoch, number) of a metric; a part that was not judged every epoch says when in "<part>/epoch"."""
+    numbers = trial.metrics.get(f"{part}/{metric}", ())
+    epochs = trial.metrics.get(f"{part}/epoch") or range(1, len(numbers) + 1)
+    return [(float(epoch), number) for epoch, number in zip(epochs, numbers)]
 
 
 def _axis_percent(share: float) -> str:
