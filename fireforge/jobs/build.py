@@ -25,8 +25,8 @@ from fireforge.report.card import write_card
 from fireforge.report.page import write_report
 
 DEFAULT_SECONDS = 600.0
-FINISH_SHARE = 0.12  # of the time, for compression, export, verification and measuring ...
-FINISH_LEAST = 12.0  # ... and at least so many seconds
+FINISH_SHARE = 0.1  # of the time, for compression, export, verification and measuring ...
+FINISH_LEAST = 10.0  # ... and at least so many seconds
 LEAST_SECONDS = 30.0
 
 

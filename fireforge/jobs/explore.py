@@ -14,7 +14,7 @@ from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.base.units import show_bytes
-from fireforge.jobs.crew import Crew
+from fireforge.jobs.crew import Crew, Orders
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene
 from fireforge.space.halving import Rung, halve, winner_of, worth
@@ -26,7 +26,8 @@ from fireforge.train.recipe import small_images
 DRAWS = 600
 STARTERS = 12
 LEAST_EPOCHS = 2
-PROBE = 512  # pictures of the first timing
+PROBE = 512  # pictures of the first timing ...
+PROBE_SEEDS = (2**31, 2**31 + 1)  # ... and seeds that no trial has, so that nothing is taken up from it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,7 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     """
     with Crew(search.device) as crew:
         found = _survey(search, budget)
-        ready = ready_of(search.scene)
-        records = halve(spread(found.kept, STARTERS), lambda rung: _train_rung(search, rung, ready, crew))
+        records = halve(spread(found.kept, STARTERS), lambda rung: _train_rung(search, rung, crew))
     return winner_of(records)
 
 
@@ -113,70 +113,74 @@ def trial_of(search: Search, candidate: Candidate, *, rung: int, epochs: int) ->
     )
 
 
-def _train_rung(search: Search, rung: Rung, ready: Ready, crew: Crew) -> list[RunRecord]:
+def _train_rung(search: Search, rung: Rung, crew: Crew) -> list[RunRecord]:
     """Train a rung's candidates, several at a time; what an earlier run of this folder trained is read."""
     epochs = search.run.choice(
         f"rung {rung.index} epochs",
-        lambda: _affordable(search, rung, ready, crew),
+        lambda: _affordable(search, rung, crew),
         why=f"{rung.share:.0%} of the time left for {len(rung.candidates)} candidates, {crew.size} at a time",
     )
     trials = [trial_of(search, candidate, rung=rung.index, epochs=epochs) for candidate in rung.candidates]
     done = search.run.trials()
     missing = [trial for trial in trials if trial.digest() not in done]
-    for record in crew.run(missing, folder=search.run.path, ready=ready, deadline=search.clock):
-        search.run.journal.append("trial", record.to_json())
-        done[record.trial_digest] = record
-        _show(search, rung, epochs, [done[t.digest()] for t in trials if t.digest() in done])
-    return [done[trial.digest()] for trial in trials]
+    records = [done[trial.digest()] for trial in trials if trial.digest() in done]
+    for found in crew.run(Orders(trials=missing, folder=search.run.path, deadline=search.clock)):
+        if isinstance(found, RunRecord):
+            search.run.journal.append("trial", found.to_json())
+            records.append(found)
+        _show(search, rung, epochs, records, share=found if isinstance(found, float) else None)
+    by_digest = {record.trial_digest: record for record in records}
+    return [by_digest[trial.digest()] for trial in trials]
 
 
-def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord]) -> None:
-    best = max(records, key=worth)
-    note = f"{epochs} epochs each, best {worth(best):.1%} on validation"
-    update = Update(
-        stage=f"rung {rung.index + 1}", done=len(records), total=len(rung.candidates), unit="networks", note=note
-    )
-    search.progress(update)
+def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord], *, share: float | None) -> None:
+    """Networks done, as a whole number when one ends and by their epochs between."""
+    note = f"{epochs} epochs each"
+    if records:
+        note += f", best {max(map(worth, records)):.1%} on validation"
+    total = len(rung.candidates)
+    done = len(records) if share is None else round(share * total, 1)
+    search.progress(Update(stage=f"rung {rung.index + 1}", done=done, total=total, unit="networks", note=note))
 
 
-def _affordable(search: Search, rung: Rung, ready: Ready, crew: Crew) -> int:
+def _affordable(search: Search, rung: Rung, crew: Crew) -> int:
     """Epochs that the rung's share of the time pays for, measured on this machine."""
     if not np.isfinite(search.clock.seconds):
         return rung.most_epochs
-    seconds = [_seconds_an_epoch(search, candidate, ready, crew) for candidate in rung.candidates]
+    timed = list(search.run.trials().values()) or _probe(search, rung.candidates, crew)
+    seconds = [_seconds_an_epoch(candidate, timed) for candidate in rung.candidates]
+    seconds = [each * len(search.scene.part("train")) for each in seconds]
     an_epoch = max(sum(seconds) / crew.size, max(seconds))
     return int(np.clip(search.clock.left() * rung.share / max(an_epoch, 1e-6), LEAST_EPOCHS, rung.most_epochs))
 
 
-def _seconds_an_epoch(search: Search, candidate: Candidate, ready: Ready, crew: Crew) -> float:
-    """From the trials that ran, scaled by MACs where this candidate has not run; from a short trial at first."""
-    timed = [
-        (record.trial.cost.macs, record.seconds["train"] / max(1, len(record.metrics["train/loss"])), record)
-        for record in search.run.trials().values()
-        if record.trial.cost is not None
-    ]
-    for _, seconds, record in reversed(timed):
-        if record.trial.spec == candidate.spec:
-            return seconds
-    if not timed:
-        return _probe(search, candidate, ready, crew)
-    macs, seconds, _ = min(timed, key=lambda row: abs(row[0] - candidate.cost.macs))
-    return seconds * max(0.5, candidate.cost.macs / macs)
+def _seconds_an_epoch(candidate: Candidate, timed: list[RunRecord]) -> float:
+    """Seconds for one picture in one epoch: of the same network where it ran, otherwise of the nearest by MACs."""
+    macs = {record.trial_digest: record.trial.cost.macs for record in timed if record.trial.cost is not None}
+
+    def distance(record: RunRecord) -> tuple[bool, float, int]:
+        far = abs(macs.get(record.trial_digest, 0) - candidate.cost.macs)
+        return record.trial.spec != candidate.spec, far, -record.trial.rung
+
+    record = min(timed, key=distance)
+    pictures = record.samples["train"] * max(1, len(record.metrics["train/loss"]))
+    scale = candidate.cost.macs / max(1, macs.get(record.trial_digest, candidate.cost.macs))
+    return record.seconds["train"] / pictures * max(0.5, scale)
 
 
-def _probe(search: Search, candidate: Candidate, ready: Ready, crew: Crew) -> float:
-    """Seconds of an epoch, from two epochs on some pictures, as many at a time as later; the first round warms up."""
-    some = Pictures(pixels=ready.train.pixels[:PROBE], labels=ready.train.labels[:PROBE], ids=ready.train.ids[:PROBE])
-    few = Ready(train=some, val=ready.val)
-    trial = trial_of(search, candidate, rung=-1, epochs=2)
-    seconds = 0.0
-    for turn in range(2):
-        trials = [trial.replace(seed=turn * crew.size + place) for place in range(crew.size)]
-        records = list(crew.run(trials, folder=search.run.path, ready=few, deadline=search.clock))
-        seconds = max(record.seconds["train"] for record in records) / 2
+def _probe(search: Search, candidates: tuple[Candidate, ...], crew: Crew) -> list[RunRecord]:
+    """Short trainings of as many candidates as run side by side; the first round warms up and does not count."""
+    places = np.linspace(0, len(candidates) - 1, crew.size + 2).astype(int)[1:-1]
+    trials = [trial_of(search, candidates[place], rung=-1, epochs=2) for place in places]
+    records: list[RunRecord] = []
+    for seed in PROBE_SEEDS:
+        orders = Orders(
+            trials=[trial.replace(seed=seed) for trial in trials], folder=search.run.path, most_pictures=PROBE
+        )
+        records = [found for found in crew.run(orders) if isinstance(found, RunRecord)]
         for record in records:
-            (search.run.path / record.weights).unlink()
-    return seconds * len(ready.train) / len(some)
+            (search.run.path / record.weights).unlink(missing_ok=True)
+    return records
 
 
 def _infeasible(budget: Budget, nearest: Candidate | None) -> FireforgeError:

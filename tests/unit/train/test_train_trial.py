@@ -194,6 +194,15 @@ def test_a_training_that_diverges_is_told_and_leaves_no_state(make_trial: MakeTr
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_a_training_that_judges_nothing_is_told_of_its_divergence_by_the_training_loss(
+    make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial(lr=1e38, warmup_epochs=0.0, momentum=0.0).replace(parts=("train", "val"))
+    with pytest.raises(FireforgeError, match="DIVERGED: the loss of epoch 1"):
+        run(trial, tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_another_trials_state_is_not_taken_up(make_trial: MakeTrial, tmp_path: Path) -> None:
     trial, other = make_trial(), make_trial(seed=1)
     with pytest.raises(StopError):
