@@ -26,6 +26,7 @@ class RunRecord(Value):
       hardware: the machine.
       versions: package to version.
       command: what can be run to get this again.
+      error: why there are no weights, in one line; "" for a trial that went well.
     """
 
     trial: Trial
@@ -39,6 +40,7 @@ class RunRecord(Value):
     hardware: Hardware
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from fireforge.report.page import write_report
 
 DEFAULT_SECONDS = 600.0
 FINISH_SHARE = 0.1  # of the time, for compression, export, verification and measuring ...
-FINISH_LEAST = 10.0  # ... and at least so many seconds
+FINISH_LEAST = 6.0  # ... and at least so many seconds
 LEAST_SECONDS = 30.0
 
 

@@ -22,7 +22,7 @@ from fireforge.base.machine import usable_cores
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.base.value import Json, canonical_json
-from fireforge.train.trial import make_ready, run_trial
+from fireforge.train.trial import lost_trial, make_ready, run_trial
 from fireforge.train.worker import first_pictures
 from fireforge.train.world import make_world
 
@@ -114,7 +114,7 @@ class Crew:
                 continue
             busy -= 1
             shares[place] = 1.0
-            record = _record(answer)
+            record = _record(answer, orders.trials[place])
             if waiting:
                 place = waiting.pop()
                 worker.send(orders.line(place, self._device), place, answers)
@@ -124,7 +124,10 @@ class Crew:
     def _alone(self, orders: Orders) -> Iterator[RunRecord]:
         for trial in orders.trials:
             ready = first_pictures(make_ready(trial), orders.most_pictures)
-            yield run_trial(trial, folder=orders.folder, ready=ready, device=self._device, deadline=orders.deadline)
+            try:
+                yield run_trial(trial, folder=orders.folder, ready=ready, device=self._device, deadline=orders.deadline)
+            except FireforgeError as error:
+                yield _lost(trial, error)
 
 
 class _Worker:
@@ -169,19 +172,26 @@ class _Worker:
         return f"exit code {code}" + (f", {lines[-1]}" if lines else "")
 
 
-def _record(answer: Json) -> RunRecord:
+def _record(answer: Json, trial: Trial) -> RunRecord:
     if "record" in answer:
         return RunRecord.from_json(answer["record"])
     if "error" in answer:
         fields = dict(answer["error"])
         code, what = fields.pop("code"), fields.pop("what")
-        raise FireforgeError(code, what, **{**fields, "exit_code": Exit(fields["exit_code"])})
+        return _lost(trial, FireforgeError(code, what, **{**fields, "exit_code": Exit(fields["exit_code"])}))
     raise FireforgeError(
         "WORKER_DIED",
         f"a training process ended: {answer['died']}",
         do="the same command, which goes on from here; less memory if it was killed",
         exit_code=Exit.ENVIRONMENT,
     )
+
+
+def _lost(trial: Trial, error: FireforgeError) -> RunRecord:
+    """A trial that diverged is a result of the search; every other error ends it."""
+    if error.code != "DIVERGED":
+        raise error
+    return lost_trial(trial, error)
 
 
 def _close(stream: IO[str] | IO[bytes]) -> None:

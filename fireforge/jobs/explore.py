@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from fireforge.base.budget import Budget
 from fireforge.base.deadline import Deadline
@@ -16,18 +15,16 @@ from fireforge.base.trial import Trial
 from fireforge.base.units import show_bytes
 from fireforge.jobs.crew import Crew, Orders
 from fireforge.jobs.folder import RunFolder
+from fireforge.jobs.pace import Pace
 from fireforge.jobs.scene import Scene
-from fireforge.space.halving import Rung, halve, winner_of, worth
+from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Survey, spread, survey
 from fireforge.train.feed import Pictures, Ready
 from fireforge.train.recipe import small_images
 
 DRAWS = 600
-STARTERS = 12
-LEAST_EPOCHS = 2
-PROBE = 512  # pictures of the first timing ...
-PROBE_SEEDS = (2**31, 2**31 + 1)  # ... and seeds that no trial has, so that nothing is taken up from it
+LADDER_WHY = "the widest search whose shortest form fits the time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +62,12 @@ def explore(search: Search, budget: Budget) -> RunRecord:
       FireforgeError: INFEASIBLE, if nothing in the space keeps the limits.
     """
     with Crew(search.device) as crew:
-        found = _survey(search, budget)
-        records = halve(spread(found.kept, STARTERS), lambda rung: _train_rung(search, rung, crew))
+        kept = _survey(search, budget).kept
+        short = trials_of(search, kept, rung=-1, epochs=2)
+        pace = Pace(short, search.run, search.clock, crew=crew, pictures=len(search.scene.part("train")))
+        ladder = search.run.choice("ladder", lambda: fitting_ladder(pace.epochs_in_all()), why=LADDER_WHY)
+        starters = spread(kept, LADDERS[ladder][0].number)
+        records = halve(starters, lambda rung: _train_rung(search, rung, crew, pace), ladder=ladder)
     return winner_of(records)
 
 
@@ -98,29 +99,32 @@ def ready_of(scene: Scene) -> Ready:
     return Ready(train=parts["train"], val=parts["val"])
 
 
-def trial_of(search: Search, candidate: Candidate, *, rung: int, epochs: int) -> Trial:
-    """The trial of a candidate on a rung."""
+def trials_of(search: Search, candidates: Sequence[Candidate], *, rung: int, epochs: int) -> list[Trial]:
+    """The trials of candidates on a rung."""
     scene = search.scene
     recipe = small_images(samples=len(scene.part("train")), size_px=min(scene.input_shape[1:]), epochs=epochs)
-    return Trial(
-        spec=candidate.spec,
-        recipe=recipe,
-        data=scene.ref,
-        preprocess=scene.preprocess,
-        seed=search.seed,
-        rung=rung,
-        cost=candidate.cost,
-    )
+    return [
+        Trial(
+            spec=candidate.spec,
+            recipe=recipe,
+            data=scene.ref,
+            preprocess=scene.preprocess,
+            seed=search.seed,
+            rung=rung,
+            cost=candidate.cost,
+        )
+        for candidate in candidates
+    ]
 
 
-def _train_rung(search: Search, rung: Rung, crew: Crew) -> list[RunRecord]:
+def _train_rung(search: Search, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecord]:
     """Train a rung's candidates, several at a time; what an earlier run of this folder trained is read."""
     epochs = search.run.choice(
         f"rung {rung.index} epochs",
-        lambda: _affordable(search, rung, crew),
+        lambda: pace.epochs(rung),
         why=f"{rung.share:.0%} of the time left for {len(rung.candidates)} candidates, {crew.size} at a time",
     )
-    trials = [trial_of(search, candidate, rung=rung.index, epochs=epochs) for candidate in rung.candidates]
+    trials = trials_of(search, rung.candidates, rung=rung.index, epochs=epochs)
     done = search.run.trials()
     missing = [trial for trial in trials if trial.digest() not in done]
     records = [done[trial.digest()] for trial in trials if trial.digest() in done]
@@ -141,46 +145,6 @@ def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord], *, 
     total = len(rung.candidates)
     done = len(records) if share is None else round(share * total, 1)
     search.progress(Update(stage=f"rung {rung.index + 1}", done=done, total=total, unit="networks", note=note))
-
-
-def _affordable(search: Search, rung: Rung, crew: Crew) -> int:
-    """Epochs that the rung's share of the time pays for, measured on this machine."""
-    if not np.isfinite(search.clock.seconds):
-        return rung.most_epochs
-    timed = list(search.run.trials().values()) or _probe(search, rung.candidates, crew)
-    seconds = [_seconds_an_epoch(candidate, timed) for candidate in rung.candidates]
-    seconds = [each * len(search.scene.part("train")) for each in seconds]
-    an_epoch = max(sum(seconds) / crew.size, max(seconds))
-    return int(np.clip(search.clock.left() * rung.share / max(an_epoch, 1e-6), LEAST_EPOCHS, rung.most_epochs))
-
-
-def _seconds_an_epoch(candidate: Candidate, timed: list[RunRecord]) -> float:
-    """Seconds for one picture in one epoch: of the same network where it ran, otherwise of the nearest by MACs."""
-    macs = {record.trial_digest: record.trial.cost.macs for record in timed if record.trial.cost is not None}
-
-    def distance(record: RunRecord) -> tuple[bool, float, int]:
-        far = abs(macs.get(record.trial_digest, 0) - candidate.cost.macs)
-        return record.trial.spec != candidate.spec, far, -record.trial.rung
-
-    record = min(timed, key=distance)
-    pictures = record.samples["train"] * max(1, len(record.metrics["train/loss"]))
-    scale = candidate.cost.macs / max(1, macs.get(record.trial_digest, candidate.cost.macs))
-    return record.seconds["train"] / pictures * max(0.5, scale)
-
-
-def _probe(search: Search, candidates: tuple[Candidate, ...], crew: Crew) -> list[RunRecord]:
-    """Short trainings of as many candidates as run side by side; the first round warms up and does not count."""
-    places = np.linspace(0, len(candidates) - 1, crew.size + 2).astype(int)[1:-1]
-    trials = [trial_of(search, candidates[place], rung=-1, epochs=2) for place in places]
-    records: list[RunRecord] = []
-    for seed in PROBE_SEEDS:
-        orders = Orders(
-            trials=[trial.replace(seed=seed) for trial in trials], folder=search.run.path, most_pictures=PROBE
-        )
-        records = [found for found in crew.run(orders) if isinstance(found, RunRecord)]
-        for record in records:
-            (search.run.path / record.weights).unlink(missing_ok=True)
-    return records
 
 
 def _infeasible(budget: Budget, nearest: Candidate | None) -> FireforgeError:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fireforge.base.errors import FireforgeError
 from fireforge.base.record import RunRecord
 from fireforge.space.survey import Candidate
 
@@ -27,20 +28,68 @@ class Rung:
     most_epochs: int
 
 
-# (number that start, share of the time that is left, greatest epochs) of each rung; the last leaves a margin for the
-# estimate, since a schedule that is cut off is worth less than one that ends early
-LADDER = ((12, 0.2, 15), (4, 0.35, 45), (2, 0.88, 150))
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a ladder asks of one rung.
+
+    Args:
+      number: candidates that start.
+      share: of the time that is left when it starts.
+      least_epochs: below this a comparison tells little.
+      most_epochs: cap.
+    """
+
+    number: int
+    share: float
+    least_epochs: int
+    most_epochs: int
+
+
+# The last rung leaves a margin for the estimate: a schedule that is cut off is worth less than one that ends early.
+LADDERS: dict[str, tuple[Step, ...]] = {
+    "wide": (
+        Step(number=12, share=0.2, least_epochs=3, most_epochs=15),
+        Step(number=4, share=0.35, least_epochs=10, most_epochs=45),
+        Step(number=2, share=0.88, least_epochs=30, most_epochs=150),
+    ),
+    "narrow": (
+        Step(number=6, share=0.2, least_epochs=2, most_epochs=15),
+        Step(number=2, share=0.35, least_epochs=6, most_epochs=45),
+        Step(number=1, share=0.88, least_epochs=20, most_epochs=150),
+    ),
+    "short": (
+        Step(number=2, share=0.25, least_epochs=2, most_epochs=15),
+        Step(number=1, share=0.88, least_epochs=2, most_epochs=150),
+    ),
+}
+
+
+def fitting_ladder(epochs: float) -> str:
+    """The widest ladder whose least epochs fit.
+
+    Args:
+      epochs: of one candidate that the whole search can pay for.
+
+    Returns:
+      A name of LADDERS; the last where none fits.
+    """
+    for name, steps in LADDERS.items():
+        if sum(step.number * step.least_epochs for step in steps) <= epochs:
+            return name
+    return list(LADDERS)[-1]
+
 
 # all candidates of one rung -> their records, in the same order
 TrainFn = Callable[[Rung], Sequence[RunRecord]]
 
 
-def halve(candidates: Sequence[Candidate], train: TrainFn) -> list[RunRecord]:
-    """Run the ladder.
+def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "wide") -> list[RunRecord]:
+    """Run a ladder.
 
     Args:
       candidates: those that start.
       train: trains a rung.
+      ladder: a name of LADDERS.
 
     Returns:
       All records, rung after rung; the last rung's best is the winner.
@@ -51,9 +100,9 @@ def halve(candidates: Sequence[Candidate], train: TrainFn) -> list[RunRecord]:
     """
     records: list[RunRecord] = []
     standing = tuple(candidates)
-    for index, (number, share, most) in enumerate(LADDER):
-        standing = standing[:number] if index else standing
-        rung = Rung(index=index, candidates=standing, share=share, most_epochs=most)
+    for index, step in enumerate(LADDERS[ladder]):
+        standing = standing[: step.number] if index else standing
+        rung = Rung(index=index, candidates=standing, share=step.share, most_epochs=step.most_epochs)
         found = list(train(rung))
         records += found
         order = sorted(range(len(found)), key=lambda i: (-worth(found[i]), standing[i].bytes))
@@ -74,7 +123,13 @@ def winner_of(records: Sequence[RunRecord]) -> RunRecord:
 
     Returns:
       The winner.
+
+    Raises:
+      FireforgeError: ALL_DIVERGED, if not one of that rung could be trained.
     """
     top = max(record.trial.rung for record in records)
     last = [record for record in records if record.trial.rung == top]
-    return max(last, key=lambda r: (worth(r), -(r.trial.cost.params if r.trial.cost else 0)))
+    winner = max(last, key=lambda r: (worth(r), -(r.trial.cost.params if r.trial.cost else 0)))
+    if winner.error:
+        raise FireforgeError("ALL_DIVERGED", "no network of the last rung could be trained", where=winner.error)
+    return winner

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError
 from fireforge.base.files import make_folder
 from fireforge.base.machine import this_machine, versions
 from fireforge.base.progress import Progress, silent
@@ -77,6 +78,31 @@ def run_trial(
         weights_sha256=sha256,
         hardware=this_machine(accelerator=accelerator_name(world)),
         versions=versions(),
+    )
+
+
+def lost_trial(trial: Trial, error: FireforgeError) -> RunRecord:
+    """The record of a trial whose training diverged: no weights, no accuracy, the reason.
+
+    Args:
+      trial: what was asked.
+      error: what ended it.
+
+    Returns:
+      A record that ranks below every other and is kept, so that the trial is not tried again.
+    """
+    return RunRecord(
+        trial=trial,
+        trial_digest=trial.digest(),
+        metrics={},
+        accuracy=None,
+        seconds={},
+        samples={},
+        weights="",
+        weights_sha256="",
+        hardware=this_machine(),
+        versions=versions(),
+        error=error.line(),
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every member of a dict promises, as functions that take the member; a new member passes through the same ones."""
+"""What every member of a dict promises, as functions that take the member; a new member passes through them too."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def check_target(write: Callable[[Model, Path], Exported], model: Model, path: P
 
 def check_space(space: SpaceFn) -> None:
     """A space: draws depend on the generator alone, name a known family, keep the question, and most can be built."""
-    built = 0
+    built, codes = 0, set()
     for seed in range(20):
         spec = space(CLASSES, (3, SIDE_PX, SIDE_PX), np.random.default_rng(seed))
         assert spec == space(CLASSES, (3, SIDE_PX, SIDE_PX), np.random.default_rng(seed))
@@ -263,7 +263,8 @@ def check_space(space: SpaceFn) -> None:
             validate(build_graph(spec))
             built += 1
         except FireforgeError as error:
-            assert error.code == "BAD_SPEC"
+            codes.add(error.code)
+    assert codes <= {"BAD_SPEC"}
     assert built >= 10
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The throw-away members of docs/house.md, each cut out of the page, added by one line and held to what all others are."""
+"""The throw-away members of docs/house.md: each is cut out of the page, added by one line, checked like all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conformance_checks import CLASSES, check_family, check_format, check_network, check_runtime, check_stage, small_model
+from conformance_checks import (
+    CLASSES,
+    check_family,
+    check_format,
+    check_network,
+    check_runtime,
+    check_stage,
+    small_model,
+)
 from PIL import Image
 
 from fireforge.base.model import Tag

@@ -76,12 +76,30 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_python_of_a_page_runs_in_order(page: Path, run: Path, tmp_path: Path) -> None:
     """In a process and a folder of its own; a block may use what the blocks before it made."""
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
-    lines = [f"exec(compile({text!r}, {f'{page.name} line {line}'!r}, 'exec'))" for line, text in blocks(page, "python")]
+    lines = [
+        f"exec(compile({text!r}, {f'{page.name} line {line}'!r}, 'exec'))" for line, text in blocks(page, "python")
+    ]
     (tmp_path / "blocks.py").write_text("\n".join(lines))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "blocks.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_tutorial_runs_as_it_is_written(tmp_path: Path) -> None:
+    """Shell and Python in the order of the page, with the times that it names; limits that are met."""
+    script = tmp_path / "all.py"
+    script.write_text("import subprocess\n")
+    with script.open("a") as stream:
+        for found in BLOCK.finditer((ROOT / "docs" / "tutorial.md").read_text()):
+            if found[1] == "bash":
+                stream.write(f"subprocess.run(['bash', '-euc', {found[2]!r}], check=True)\n")
+            if found[1] == "python":
+                stream.write(f"exec(compile({found[2]!r}, 'tutorial.md', 'exec'))\n")
+    subprocess.run([sys.executable, script.name], cwd=tmp_path, check=True)
+    assert (tmp_path / "runs" / "digits" / "report.html").is_file()
+    assert (tmp_path / "runs" / "shapes" / "result.json").is_file()
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if list(commands(p))], ids=page_name)

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from fireforge.report.heat import heat
 from fireforge.base.pareto import pareto_front
+from fireforge.report.heat import heat
 from fireforge.report.svg import Bar, Dot, Frame, bars, chart, dots, line, steps
 from fireforge.report.ticks import Axis, axis_of, log_ticks, nice_ticks
 

@@ -11,7 +11,7 @@ from fireforge.base.preprocess import Preprocess
 from fireforge.base.record import RunRecord
 from fireforge.base.spec import NetSpec
 from fireforge.base.trial import DataRef, Recipe, Trial
-from fireforge.space.halving import LADDER, Rung, halve, winner_of, worth
+from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.survey import Candidate
 
 HARDWARE = this_machine()
@@ -65,7 +65,9 @@ def test_the_best_are_promoted_by_hand_and_the_last_rungs_best_wins() -> None:
 
     records = halve([candidate(number) for number in range(12)], train)
     assert [names(rung.candidates) for rung in rungs] == [list(range(12)), [5, 1, 9, 3], [9, 1]]
-    assert [(len(rung.candidates), rung.share, rung.most_epochs) for rung in rungs] == list(LADDER)
+    assert [(len(rung.candidates), rung.share, rung.most_epochs) for rung in rungs] == [
+        (step.number, step.share, step.most_epochs) for step in LADDERS["wide"]
+    ]
     assert all(0 < rung.share <= 1 for rung in rungs)
     assert len(records) == 18
     assert winner_of(records).trial.spec.params["base_e"] == 1
@@ -95,3 +97,15 @@ def test_a_trial_that_was_not_judged_ranks_last() -> None:
     assert worth(record(candidate(0), None, rung=0)) == -1.0
     judged, not_judged = record(candidate(0), 0.0, rung=1), record(candidate(1), None, rung=1)
     assert winner_of([not_judged, judged, record(candidate(2), 1.0, rung=0)]) == judged
+
+
+def test_ladder_is_the_widest_that_the_epochs_pay_for() -> None:
+    """By hand: wide asks 12 x 3 + 4 x 10 + 2 x 30 = 136 epochs, narrow 6 x 2 + 2 x 6 + 20 = 44."""
+    assert [fitting_ladder(epochs) for epochs in (1e9, 136, 135, 44, 43, 0)] == [
+        "wide",
+        "wide",
+        "narrow",
+        "narrow",
+        "short",
+        "short",
+    ]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many epochs the time pays for: measured on this machine, from the trials that ran or from a short probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fireforge.base.deadline import Deadline
+from fireforge.base.record import RunRecord
+from fireforge.base.trial import Trial
+from fireforge.jobs.crew import Crew, Orders
+from fireforge.jobs.folder import RunFolder
+from fireforge.space.halving import Rung
+
+PROBE = 512  # pictures of the probe ...
+PROBE_SEEDS = (2**31, 2**31 + 1)  # ... and seeds that no trial has, so that nothing is taken up from it
+LEAST_EPOCHS = 2
+
+
+class Pace:
+    """Seconds of an epoch, for the candidates of one search.
+
+    Args:
+      trials: short trials of the candidates, by rising size; some of them are the probe.
+      run: whose finished trials tell more than a probe.
+      clock: the time of the search.
+      crew: how many run side by side.
+      pictures: of a whole epoch.
+    """
+
+    def __init__(self, trials: Sequence[Trial], run: RunFolder, clock: Deadline, *, crew: Crew, pictures: int) -> None:
+        self._trials, self._run, self._clock, self._crew, self._pictures = trials, run, clock, crew, pictures
+        self._probed: list[RunRecord] = []
+
+    def epochs_in_all(self) -> float:
+        """Epochs of a middling candidate that the time left pays for; infinity without a limit."""
+        if not np.isfinite(self._clock.seconds):
+            return np.inf
+        timed = self._timed()
+        seconds = [self._pictures * _seconds(timed, trial.spec.digest(), _macs(trial)) for trial in self._trials]
+        return self._clock.left() * self._crew.size / float(np.median(seconds))
+
+    def epochs(self, rung: Rung) -> int:
+        """Epochs for each candidate of a rung.
+
+        Args:
+          rung: its share of the time left and its cap are used.
+
+        Returns:
+          At least LEAST_EPOCHS.
+        """
+        if not np.isfinite(self._clock.seconds):
+            return rung.most_epochs
+        timed = self._timed()
+        seconds = [self._pictures * _seconds(timed, c.spec.digest(), c.cost.macs) for c in rung.candidates]
+        an_epoch = max(sum(seconds) / self._crew.size, max(seconds))
+        return int(np.clip(self._clock.left() * rung.share / max(an_epoch, 1e-6), LEAST_EPOCHS, rung.most_epochs))
+
+    def _timed(self) -> list[RunRecord]:
+        finished = [record for record in self._run.trials().values() if not record.error]
+        if finished:
+            return finished
+        if not self._probed:
+            self._probed = self._probe()
+        return self._probed
+
+    def _probe(self) -> list[RunRecord]:
+        """Short trainings of as many candidates as run side by side; the first round warms up and does not count."""
+        places = np.linspace(0, len(self._trials) - 1, self._crew.size + 2).astype(int)[1:-1]
+        records: list[RunRecord] = []
+        for seed in PROBE_SEEDS:
+            trials = [self._trials[place].replace(seed=seed) for place in places]
+            orders = Orders(trials=trials, folder=self._run.path, most_pictures=PROBE)
+            records = [found for found in self._crew.run(orders) if isinstance(found, RunRecord)]
+            for record in records:
+                (self._run.path / record.weights).unlink(missing_ok=True)
+        return records
+
+
+def _seconds(timed: list[RunRecord], spec_digest: str, macs: int) -> float:
+    """For one picture: of the same network where it ran, at its highest rung; otherwise of the nearest by MACs."""
+
+    def distance(record: RunRecord) -> tuple[bool, float, int]:
+        trial = record.trial
+        return trial.spec.digest() != spec_digest, abs(_macs(trial) - macs), -trial.rung
+
+    record = min(timed, key=distance)
+    pictures = record.samples["train"] * max(1, len(record.metrics["train/loss"]))
+    return record.seconds["train"] / pictures * max(0.5, macs / max(1, _macs(record.trial)))
+
+
+def _macs(trial: Trial) -> int:
+    return 0 if trial.cost is None else trial.cost.macs

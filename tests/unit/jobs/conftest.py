@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real runs, made once by the real command: a quick training and a quick build of the digits, and class folders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*words: object, cwd: Path | None = None, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    """One fireforge command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fireforge", *map(str, words)],
+        capture_output=True,
+        cwd=cwd,
+        input=stdin,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        timeout=300,
+        check=False,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert "Traceback" not in err, err
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def fireforge() -> Command:
+    return command
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    done = command("train", "digits", "--epochs", 3, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("built") / "run"
+    done = command("build", "digits", "--max-size", "40KB", "--time", "30s", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of scikit-learn's digits as a PNG; it shows a 5."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    path = tmp_path_factory.mktemp("digit") / "five.png"
+    Image.fromarray(np.rint(datasets.load_digits().images[5] * 255 / 16).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 20 coloured pictures of several sizes, one of the files broken."""
+    root = tmp_path_factory.mktemp("data") / "blobs"
+    draw = np.random.default_rng(0)
+    for place, name in enumerate(("red", "green", "blue")):
+        (root / name).mkdir(parents=True)
+        for index in range(20):
+            height, width = draw.integers(30, 50, 2)
+            array = draw.integers(0, 80, (height, width, 3))
+            array[:, :, place] += 150
+            Image.fromarray(array.astype(np.uint8)).save(root / name / f"{index}.png")
+    (root / "red" / "broken.jpg").write_bytes(b"not a picture")
+    return root

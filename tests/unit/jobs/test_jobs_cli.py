@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs as a user types them, in processes of their own, on real runs; exit codes are those of docs/errors.md."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fireforge.base.files import read_json
+from fireforge.base.journal import Journal
+from fireforge.importers.onnx_file import import_onnx
+from fireforge.space.halving import LADDERS
+
+JSON_VERBS = ("doctor", "inspect digits", "cost squeezenet-1.0", "evaluate {run}", "verify {run}", "bench {run}")
+
+
+def test_build_answers_with_every_limit_measured(built: Path) -> None:
+    answer = read_json(built / "result.json")
+    path = built / answer["model"]["path"]
+    assert path.stat().st_size == answer["model"]["bytes"] == answer["measured"]["bytes"] <= 40_000
+    assert answer["limits"][0]["name"] == "max_bytes"
+    assert answer["limits"][0]["met"] is True
+    assert answer["test"]["n"] == 359  # a fifth of 1,797, by class
+    assert answer["test"]["accuracy"] > 0.5  # chance is 0.1; what 30 s of a busy machine give is no claim
+    assert answer["measured"]["torch_loaded"] is False
+    assert {"report.html", "README.md", "record.jsonl", "command.txt", "metrics.csv"} <= {
+        p.name for p in built.iterdir()
+    }
+
+
+def test_record_accounts_for_every_candidate(built: Path) -> None:
+    entries = Journal(built / "record.jsonl").read()
+    counted = next(entry.value for entry in entries if entry.type == "candidates")
+    trials = [entry.value for entry in entries if entry.type == "trial"]
+    assert counted["counted"] == counted["kept"] + sum(counted["rejected"].values()) >= 500
+    ladder = next(
+        entry.value["value"] for entry in entries if entry.type == "choice" and entry.value["name"] == "ladder"
+    )
+    assert len({trial["trial_digest"] for trial in trials}) == len(trials)
+    assert len(trials) == sum(step.number for step in LADDERS[ladder])
+
+
+def test_measured_accuracy_is_that_of_evaluate(built: Path, fireforge) -> None:
+    found = json.loads(fireforge("evaluate", built, "--json").stdout)
+    answer = read_json(built / "result.json")
+    assert (found["n"], found["part"]) == (359, "test")
+    assert found["accuracy"] == pytest.approx(answer["test"]["accuracy"], abs=1e-12)
+    assert np.trace(found["confusion"]) == round(found["accuracy"] * 359)
+
+
+def test_the_same_command_again_answers_at_once_and_trains_nothing(built: Path, fireforge) -> None:
+    before = (built / "record.jsonl").read_bytes()
+    done = fireforge("build", "digits", "--max-size", "40KB", "--time", "30s", "--out", built)
+    assert (done.returncode, (built / "record.jsonl").read_bytes()) == (0, before)
+
+
+def test_another_command_in_the_same_folder_is_refused(built: Path, fireforge) -> None:
+    done = fireforge("build", "digits", "--max-size", "50KB", "--time", "30s", "--out", built)
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "OTHER_RUN")
+
+
+def test_int8_file_holds_integer_weights(built: Path) -> None:
+    graph, arrays, tag = import_onnx(built / "model-int8.onnx")
+    kernels = [
+        arrays[node.inputs[0]] for node in graph.nodes if node.op == "DequantizeLinear" and node.inputs[0] in arrays
+    ]
+    assert {kernel.dtype.name for kernel in kernels} <= {"int8", "int32"}
+    assert tag is not None
+    assert tag.card.labels == tuple("0123456789")
+
+
+def test_predict_a_file_stdin_and_a_folder(built: Path, digit: Path, fireforge) -> None:
+    alone = fireforge("predict", built, digit, "--top", 2)
+    piped = fireforge("predict", built, "-", "--top", 2, stdin=digit.read_bytes())
+    rows = list(csv.DictReader(io.StringIO(fireforge("predict", built, digit.parent, "--csv").stdout)))
+    assert alone.stdout.split()[1] == piped.stdout.split()[1] == rows[0]["label"]
+    assert 0 < float(rows[0]["score"]) <= 1
+
+
+def test_predict_tells_which_picture_failed_and_answers_the_others(
+    built: Path, digit: Path, tmp_path: Path, fireforge
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"<html>")
+    done = fireforge("predict", built, tmp_path / "bad.png", digit)
+    assert done.returncode == 2
+    assert "IMG_NOT_IMAGE" in done.stderr
+    assert "bad.png" in done.stderr
+    assert str(digit) in done.stdout
+
+
+@pytest.mark.parametrize("words", JSON_VERBS)
+def test_json_is_json(words: str, built: Path, fireforge) -> None:
+    extra = ("--seconds", 0.2) if words.startswith("bench") else ()
+    done = fireforge(*words.format(run=built).split(), *extra, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_verify_catches_a_changed_weight(built: Path, tmp_path: Path, fireforge) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(built / "model.onnx")
+    kernel = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    array = np.frombuffer(kernel.raw_data, np.float32).copy()
+    array[: array.size // 2] *= -1
+    kernel.raw_data = array.tobytes()
+    onnx.save(model, tmp_path / "changed.onnx")
+    done = fireforge("verify", tmp_path / "changed.onnx")
+    assert (done.returncode, done.stderr.split(":")[0]) == (5, "PARITY")
+    assert "golden" in done.stderr
+
+
+def test_train_export_and_report(trained: Path, fireforge, tmp_path: Path) -> None:
+    done = fireforge("export", trained, "--form", "int8", "--out", tmp_path / "small.onnx")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "small.onnx").stat().st_size < 60_000
+    rows = list(csv.DictReader(io.StringIO((trained / "metrics.csv").read_text())))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])
+    assert fireforge("report", trained).returncode == 0
+
+
+def test_wrong_answers_are_written(built: Path, fireforge, tmp_path: Path) -> None:
+    found = json.loads(fireforge("evaluate", built, "--wrong", tmp_path / "wrong.csv", "--json").stdout)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "wrong.csv").read_text())))
+    assert len(rows) == 359 - round(found["accuracy"] * 359)
+    assert all(row["truth"] != row["answer"] for row in rows)
+
+
+def test_pack_keeps_the_parts_of_a_build(built: Path, fireforge, tmp_path: Path) -> None:
+    assert fireforge("pack", "digits", "--out", tmp_path / "digits.npz").returncode == 0
+    found = json.loads(fireforge("evaluate", built, tmp_path / "digits.npz", "--json").stdout)
+    assert (found["n"], found["accuracy"]) == (359, pytest.approx(read_json(built / "result.json")["test"]["accuracy"]))
+
+
+def test_inspect_lists_what_cannot_be_used(folders: Path, fireforge) -> None:
+    found = json.loads(fireforge("inspect", folders, "--json").stdout)
+    assert (found["found"], found["used"], found["skipped"]) == (61, 60, {"IMG_NOT_IMAGE": 1})
+    assert found["unreadable"][0]["name"].endswith("broken.jpg")
+
+
+def test_train_on_class_folders(folders: Path, fireforge, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert fireforge("train", folders, "--epochs", 4, "--image-size", 16, "--out", run).returncode == 0
+    assert fireforge("export", run, "--out", run / "model.onnx").returncode == 0
+    done = fireforge("predict", run / "model.onnx", folders / "green" / "0.png", folders / "blue" / "3.png")
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["green", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "name"),
+    [
+        ("build digits --max-size 40", 2, "BAD_UNIT"),
+        ("build digits --max-size 40KB --time 5s", 2, "TOO_LITTLE_TIME"),
+        ("build digits --max-size 1KB --time 30s --out {tmp}/tiny", 4, "INFEASIBLE"),
+        ("build {tmp}/absent", 2, "NO_DATA"),
+        ("build digits --max-size 40KB --out {tmp}/file/run", 3, "CANNOT_WRITE"),
+        ("train digits --net nothing", 2, "UNKNOWN_NAME"),
+        ("train digits --device cuda:9", 3, "NO_DEVICE"),
+        ("cost nothing", 2, "UNKNOWN_NAME"),
+        ("cost squeezenet-1.0 --image 3x3", 2, "BAD_UNIT"),
+        ("predict {tmp}/absent.onnx picture.png", 2, "NO_FILE"),
+        ("predict {tmp}/garbage.onnx picture.png", 2, "BAD_MODEL_FILE"),
+        ("verify {tmp}/garbage.onnx", 2, "BAD_MODEL_FILE"),
+        ("evaluate {tmp}/garbage.onnx digits", 2, "BAD_MODEL_FILE"),
+        ("report {tmp}", 2, "NO_RUN"),
+        ("export {tmp}", 2, "NO_RUN"),
+        ("inspect {tmp}/empty", 2, ""),
+        ("build digits --unknown-flag", 2, ""),
+    ],
+)
+def test_bad_input_is_one_line_and_an_exit_code(words: str, code: int, name: str, fireforge, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage" * 100)
+    (tmp_path / "empty").mkdir()
+    done = fireforge(*words.format(tmp=tmp_path).split(), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    if name:
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith(f"{name}: "), done.stderr
+    assert done.stdout == ""
+
+
+def test_without_a_verb_it_tells_what_to_try(fireforge) -> None:
+    done = fireforge()
+    assert done.returncode == 0
+    assert "fireforge build digits" in done.stdout
+    assert "instructions" in done.stdout
