@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from fireforge.base.canonical import graph_digest
@@ -214,12 +215,37 @@ def check_runtime(opened: Callable[..., FileSession], path: Path, graph: Graph, 
     assert raised.value.code == "BAD_MODEL_FILE"
 
 
-def check_format(item: Format, source: str) -> None:
-    """A format and a source of it: recognised by it alone, a full ledger, ids in order, readable, the same twice."""
+def folder_of(tmp_path: Path) -> str:
+    for label in ("left", "right"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for i in range(4):
+            shade = np.full((10, 12, 3), 40 * i + (label == "left"), np.uint8)
+            Image.fromarray(shade).save(tmp_path / "pictures" / label / f"{i}.png")
+    (tmp_path / "pictures" / "left" / "notes.txt").write_text("not a picture")
+    return str(tmp_path / "pictures")
+
+
+def npz_of(tmp_path: Path) -> str:
+    pixels = np.arange(8 * 6 * 6, dtype=np.int64).reshape(8, 6, 6) % 256
+    np.savez(tmp_path / "some.npz", x=pixels.astype(np.uint8), y=np.arange(8) % 2)
+    return str(tmp_path / "some.npz")
+
+
+SOURCES: dict[str, Callable[[Path], str]] = {"digits": lambda _: "digits", "npz": npz_of, "folder": folder_of}
+
+
+def foreign_sources(folder: Path, name: str) -> list[str]:
+    """A source of each format but one."""
+    folder.mkdir()
+    return [make(folder) for other, make in SOURCES.items() if other != name]
+
+
+def check_format(item: Format, source: str, others: Sequence[str]) -> None:
+    """A format, a source of it, sources of others: no confusion, a full ledger, ids in order, the same twice."""
     assert FORMATS[item.name] is item
     claimed = [other.name for other in FORMATS.values() if other.recognise(source)]
     assert claimed == [item.name]
-    assert not item.recognise(source + ".absent")
+    assert not any(item.recognise(other) for other in (*others, source + ".absent"))
     dataset = item.open(source)
     assert dataset.format == item.name
     assert dataset.found == len(dataset.samples) + len(dataset.skipped) > 0

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conformance_checks import (
     CLASSES,
     SIDE_PX,
+    SOURCES,
     check_baseline,
     check_family,
     check_format,
@@ -21,9 +20,9 @@ from conformance_checks import (
     check_space,
     check_stage,
     check_target,
+    foreign_sources,
     small_model,
 )
-from PIL import Image
 
 from fireforge.base.model import Model
 from fireforge.baseline.baselines import BASELINES
@@ -47,25 +46,6 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def model() -> Model:
     return small_model(fires=2, base_e=8, incr_e=4, stem=8, stem_kernel=3, stem_stride=1, pools="1", norm=True)
-
-
-def folder_of(tmp_path: Path) -> str:
-    for label in ("left", "right"):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
-        for i in range(4):
-            shade = np.full((10, 12, 3), 40 * i + (label == "left"), np.uint8)
-            Image.fromarray(shade).save(tmp_path / "pictures" / label / f"{i}.png")
-    (tmp_path / "pictures" / "left" / "notes.txt").write_text("not a picture")
-    return str(tmp_path / "pictures")
-
-
-def npz_of(tmp_path: Path) -> str:
-    pixels = np.arange(8 * 6 * 6, dtype=np.int64).reshape(8, 6, 6) % 256
-    np.savez(tmp_path / "some.npz", x=pixels.astype(np.uint8), y=np.arange(8) % 2)
-    return str(tmp_path / "some.npz")
-
-
-SOURCES: dict[str, Callable[[Path], str]] = {"digits": lambda _: "digits", "npz": npz_of, "folder": folder_of}
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -102,7 +82,8 @@ def test_torch_runtime_keeps_the_protocol(model: Model) -> None:
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_format(name: str, tmp_path: Path) -> None:
-    check_format(FORMATS[name], SOURCES[name](tmp_path))
+    others = foreign_sources(tmp_path / "others", name)
+    check_format(FORMATS[name], SOURCES[name](tmp_path), others)
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))

@@ -38,11 +38,9 @@ def test_record_accounts_for_every_candidate(built: Path) -> None:
     counted = next(entry.value for entry in entries if entry.type == "candidates")
     trials = [entry.value for entry in entries if entry.type == "trial"]
     assert counted["counted"] == counted["kept"] + sum(counted["rejected"].values()) >= 500
-    ladder = next(
-        entry.value["value"] for entry in entries if entry.type == "choice" and entry.value["name"] == "ladder"
-    )
+    choices = {entry.value["name"]: entry.value["value"] for entry in entries if entry.type == "choice"}
     assert len({trial["trial_digest"] for trial in trials}) == len(trials)
-    assert len(trials) == sum(step.number for step in LADDERS[ladder])
+    assert len(trials) == sum(step.number for step in LADDERS[choices["ladder"]])
 
 
 def test_measured_accuracy_is_that_of_evaluate(built: Path, fireforge) -> None:
