@@ -48,7 +48,7 @@ def folded(model: Model) -> tuple[Model, tuple[str, ...]]:
       The model, the same object where there was nothing to do; and notes on what was done and what was left.
 
     Raises:
-      FireforgeError: BAD_STAGE, if the model is quantized; BAD_WEIGHT, if a norm's statistics give no finite numbers.
+      FireforgeError: BAD_STAGE, if the model is quantized; BAD_WEIGHTS, if a norm's statistics give no finite numbers.
 
     Source:
       Jacob et al. 2018, section 3.2, equation 14.
@@ -134,7 +134,7 @@ class _Folding:
             old = old + self.forms[bias].array().astype(np.float64).reshape(-1) * attrs.get("beta", 1.0)
         new = beta + (old - mean) * factor
         if not (np.isfinite(factor).all() and np.isfinite(new).all()):
-            raise FireforgeError("BAD_WEIGHT", "the statistics give no finite numbers", where=norm.name)
+            raise FireforgeError("BAD_WEIGHTS", "the statistics give no finite numbers", where=norm.name)
         self.forms[weight] = _scaled(self.forms[weight], _spread(factor, host, self.types[weight]))
         bias = bias or self._bias_name(weight, host.name)
         dtype = self.types[weight].dtype

@@ -62,12 +62,15 @@ def build(
     seconds = budget.seconds if budget.seconds is not None else DEFAULT_SECONDS
     if seconds < LEAST_SECONDS:
         raise FireforgeError("TOO_LITTLE_TIME", f"{seconds:g} s", allowed=f"at least {LEAST_SECONDS:g}s")
+    start = Deadline(seconds)
+    scene = look(str(data), seed=seed)
     with RunFolder(out or default_folder(str(data))) as run:
-        clock = Deadline(seconds, used=run.seconds_used())
-        scene = look(str(data), seed=seed)
-        begin(run, scene, budget, seed)
+        clock = Deadline(seconds, used=run.seconds_used() + start.used())
+        begin(run, scene, {"data": scene.ref.to_json(), "budget": budget.to_json(), "seed": seed})
         answer = run.entry("answer")
-        if answer is None:
+        if answer is not None:
+            progress(Update(stage="done", note="this run was finished before; another --out starts a new one"))
+        else:
             _baselines(run, scene, progress)
             winner = _explore(run, scene, budget, seed=seed, device=device, clock=clock, progress=progress)
             keep_winner(run, winner)
@@ -106,6 +109,6 @@ def _explore(
     run: RunFolder, scene: Scene, budget: Budget, *, seed: int, device: str, clock: Deadline, progress: Progress
 ) -> RunRecord:
     finish = max(FINISH_LEAST, FINISH_SHARE * clock.left()) if np.isfinite(clock.left()) else 0.0
-    time_for_search = Deadline(max(1.0, clock.left() - finish))
+    time_for_search = Deadline(clock.seconds - finish, used=clock.used())
     search = Search(scene=scene, run=run, seed=seed, device=device, clock=time_for_search, progress=progress)
     return explore(search, budget)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from fireforge.jobs.scene import Scene, encoded
 from fireforge.jobs.verify import verify_file
 from fireforge.nets.families import build_graph
 from fireforge.runtime.onnx_runtime import OnnxSession
-from fireforge.runtime.parity import ParityReport
 from fireforge.train.weights import read_weights
 
 CALIBRATION = 256  # training pictures that set the activations' ranges
@@ -70,11 +70,9 @@ def deliver(scene: Scene, run: RunFolder, winner: RunRecord, *, clock: Deadline,
     for done, (stage, name) in enumerate(stages):
         progress(Update(stage="compress", done=done, total=len(stages), unit="stages", note=stage))
         model, report = STAGES[stage](model, context)
-        exported = TARGETS["onnx"](model, run.path / name)
+        exported = write_verified(model, run.path / name, scene=scene, run=run)
         facts = report.after.replace(bytes=exported.bytes)
         run.journal.append("stage", report.replace(after=facts).to_json())
-        run.journal.append("export", {"path": name, "form": exported.form, "bytes": exported.bytes})
-        run.journal.append("parity", verified(scene, model.card, Path(exported.path)).to_json())
         deliveries.append(Delivery(exported=exported, facts=facts))
     return deliveries
 
@@ -144,7 +142,27 @@ def _calibration(scene: Scene) -> np.ndarray:
     return normalize(pixels[rows], scene.steps)
 
 
-def verified(scene: Scene, card: Card, path: Path) -> ParityReport:
-    """Hold a file against its numpy reference on validation pictures; PARITY with exit code 5 where it differs."""
+def write_verified(model: Model, path: Path, *, scene: Scene, run: RunFolder, target: str = "onnx") -> Exported:
+    """Write a model and let the file stand under its name only after it passed the parity gate.
+
+    Args:
+      model: what is written; its card is what the file must say of itself.
+      path: the file. Until it passed, and for ever where it is refused, it is called <name>.refused.<suffix>.
+      scene: its validation pictures go the whole way.
+      run: whose record tells of the file.
+      target: a name of TARGETS.
+
+    Returns:
+      What was written.
+
+    Raises:
+      FireforgeError: PARITY with exit code 5.
+    """
+    waiting = path.with_name(f"{path.stem}.refused{path.suffix}")
+    exported = TARGETS[target](model, waiting)
     pictures = [encoded(scene.dataset, int(i)) for i in scene.part("val")[:PARITY]]
-    return verify_file(path, pictures, card=card)
+    report = verify_file(waiting, pictures, card=model.card)
+    os.replace(waiting, path)
+    run.journal.append("export", {"path": path.name, "form": exported.form, "bytes": exported.bytes})
+    run.journal.append("parity", report.replace(model=path.name).to_json())
+    return exported.replace(path=str(path))

@@ -13,6 +13,7 @@ from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.base.units import show_bytes
+from fireforge.jobs.begin import command_line
 from fireforge.jobs.crew import Crew, Orders
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.pace import Pace
@@ -130,8 +131,10 @@ def _train_rung(search: Search, rung: Rung, crew: Crew, pace: Pace) -> list[RunR
     records = [done[trial.digest()] for trial in trials if trial.digest() in done]
     for found in crew.run(Orders(trials=missing, folder=search.run.path, deadline=search.clock)):
         if isinstance(found, RunRecord):
-            search.run.journal.append("trial", found.to_json())
-            records.append(found)
+            record = found.replace(command=command_line())
+            search.run.journal.append("trial", record.to_json())
+            search.run.journal.append("clock", {"used": round(search.clock.used(), 3)})
+            records.append(record)
         _show(search, rung, epochs, records, share=found if isinstance(found, float) else None)
     by_digest = {record.trial_digest: record for record in records}
     return [by_digest[trial.digest()] for trial in trials]

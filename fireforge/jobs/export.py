@@ -11,7 +11,7 @@ from fireforge.base.progress import Progress, silent
 from fireforge.base.trial import DataRef
 from fireforge.compress.stages import STAGES
 from fireforge.export.targets import TARGETS, Exported
-from fireforge.jobs.deliver import context_of, model_of, verified
+from fireforge.jobs.deliver import context_of, model_of, write_verified
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import look
 from fireforge.space.halving import winner_of
@@ -43,7 +43,7 @@ def export(
       FireforgeError: NO_RUN, if the folder holds no trained network; PARITY, if the file does not do what it should.
     """
     stages = lookup(FORMS, form, "form")
-    write = lookup(TARGETS, target, "target")
+    lookup(TARGETS, target, "target")
     run = RunFolder(folder)
     start, trials = run.entry("start"), run.trials()
     if start is None or not trials:
@@ -56,6 +56,5 @@ def export(
     for stage in stages:
         model, _ = STAGES[stage](model, context)
     name = "model.onnx" if form == "float32" else f"model-{form}.onnx"
-    exported = write(model, Path(out) if out else run.path / name)
-    verified(scene, model.card, Path(exported.path))
-    return exported
+    with run:
+        return write_verified(model, Path(out) if out else run.path / name, scene=scene, run=run, target=target)

@@ -77,8 +77,9 @@ class RunFolder:
         return value
 
     def seconds_used(self) -> float:
-        """Seconds that finished trials of earlier runs in this folder took; used time counts."""
-        return sum(sum(record.seconds.values()) for record in self.trials().values())
+        """Wall-clock seconds that earlier runs of this folder used, by their last "clock" entry; used time counts."""
+        clock = self.entry("clock")
+        return float(clock["used"]) if clock else 0.0
 
     def trials(self) -> dict[str, RunRecord]:
         """Finished trials by their digest."""

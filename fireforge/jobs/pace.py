@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.jobs.crew import Crew, Orders
@@ -75,6 +76,8 @@ class Pace:
             orders = Orders(trials=trials, folder=self._run.path, most_pictures=PROBE)
             records = [found for found in self._crew.run(orders) if isinstance(found, RunRecord)]
             for record in records:
+                if record.error:
+                    raise FireforgeError("ALL_DIVERGED", "not even a short training went well", where=record.error)
                 (self._run.path / record.weights).unlink(missing_ok=True)
         return records
 

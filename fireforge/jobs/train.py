@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireforge.base.budget import Budget
 from fireforge.base.errors import lookup
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Recipe, Trial
 from fireforge.cost.count import count
-from fireforge.jobs.begin import begin
+from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.explore import ready_of
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.keep import keep_winner
@@ -62,9 +62,10 @@ def train(
     """
     preset = lookup(NETWORKS, settings.net, "network")
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
+    scene = look(data, seed=settings.seed, image_size=settings.image_size)
     with RunFolder(folder) as run:
-        scene = look(data, seed=settings.seed, image_size=settings.image_size)
-        begin(run, scene, Budget(), settings.seed)
+        asked = {"data": scene.ref.to_json(), "seed": settings.seed, "settings": dataclasses.asdict(settings)}
+        begin(run, scene, asked)
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
         trial = Trial(
             spec=spec,
@@ -77,6 +78,7 @@ def train(
         record = run.trials().get(trial.digest())
         if record is None:
             record = run_trial(trial, folder=run.path, ready=ready_of(scene), device=settings.device, progress=progress)
+            record = record.replace(command=command_line())
             run.journal.append("trial", record.to_json())
         keep_winner(run, record)
         write_report(run.path)

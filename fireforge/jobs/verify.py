@@ -86,5 +86,5 @@ def _refusal(report: ParityReport) -> FireforgeError:
 
 def _generated(steps: ImageSteps) -> list[bytes]:
     """The golden inputs as PNG files."""
-    arrays = [golden_bytes(i, (*steps.crop, steps.channels)) for i in range(INPUTS)]
-    return [encode_png(array[:, :, 0] if steps.channels == 1 else array) for array in arrays]
+    arrays = [golden_bytes(i, (steps.channels, *steps.crop)) for i in range(INPUTS)]
+    return [encode_png(array[0] if steps.channels == 1 else array.transpose(1, 2, 0)) for array in arrays]

@@ -25,7 +25,7 @@ def write_card(run_folder: str | Path) -> Path:
       The card's path.
 
     Raises:
-      FireforgeError: NO_RECORD, BAD_RECORD or BAD_JSON, if there is no whole record; CANNOT_WRITE.
+      FireforgeError: NO_RUN, BAD_RECORD or BAD_JSON, if there is no whole record; CANNOT_WRITE.
     """
     run = read_run(run_folder)
     model = ((run.answer or {}).get("model") or {}).get("path")

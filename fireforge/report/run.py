@@ -83,12 +83,12 @@ def read_run(run_folder: str | Path) -> Run:
       The evidence; where an entry came twice (a run that was resumed), the later one counts.
 
     Raises:
-      FireforgeError: NO_RECORD, if the folder holds no record; BAD_RECORD or BAD_JSON, if it is damaged.
+      FireforgeError: NO_RUN, if the folder holds no record; BAD_RECORD or BAD_JSON, if it is damaged.
     """
     folder = Path(run_folder)
     path = folder / RECORD
     if not path.is_file():
-        raise FireforgeError("NO_RECORD", f"no {RECORD}", where=str(folder), do="the folder that a build wrote")
+        raise FireforgeError("NO_RUN", f"no {RECORD}", where=str(folder), do="the folder that a build wrote")
     entries = Journal(path).read()
     for entry in entries:
         if not isinstance(entry.value, dict):

@@ -63,7 +63,7 @@ def read_pictures(path: str | Path) -> Pictures:
       FireforgeError: NO_FILE, or BAD_PICTURES, if the arrays are not there or do not fit.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
         raise FireforgeError("NO_FILE", "cannot be read", where=str(path)) from error

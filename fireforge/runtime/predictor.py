@@ -139,23 +139,37 @@ def model_file(path: str | Path) -> Path:
     """The file that a path means.
 
     Args:
-      path: a model file, or a run folder whose result.json names one.
+      path: a model file, or a run folder: the file that its result.json names, or the only model in it.
 
     Returns:
       The file's path.
 
     Raises:
-      FireforgeError: NO_FILE, if there is none; BAD_JSON, if result.json does not name one.
+      FireforgeError: NO_FILE, if there is none or the choice is open; BAD_JSON, if result.json does not name one.
     """
     path = Path(path)
     if not path.is_dir():
         return path
+    if not (path / RESULT).exists():
+        return _only_model(path)
     result = read_json(path / RESULT)
     model = result.get("model") if isinstance(result, dict) else None
     name = model.get("path") if isinstance(model, dict) else None
     if not isinstance(name, str):
         raise FireforgeError("BAD_JSON", "names no model", where=str(path / RESULT), allowed='{"model": {"path": ...}}')
     return path / name
+
+
+def _only_model(folder: Path) -> Path:
+    found = sorted(p for p in folder.glob("*.onnx") if ".refused." not in p.name)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise FireforgeError("NO_FILE", "the folder holds no model", where=str(folder), do=f"fireforge export {folder}")
+    names = ", ".join(file.name for file in found)
+    raise FireforgeError(
+        "NO_FILE", f"the folder holds {names} and no {RESULT} that chooses", where=str(folder), do="name one"
+    )
 
 
 def read_tag(session: FileSession, *, where: str) -> Tag:

@@ -215,7 +215,7 @@ def test_a_mask_stays_a_mask(layers: Callable[..., Model]) -> None:
 def test_statistics_that_make_no_numbers_are_refused(network: Callable[..., Model]) -> None:
     model = network("firenet-small")
     bad = {**model.arrays(), "conv1_norm.running_var": np.full(32, -1, np.float32)}
-    with pytest.raises(FireforgeError, match="BAD_WEIGHT: conv1_norm"):
+    with pytest.raises(FireforgeError, match="BAD_WEIGHTS: conv1_norm"):
         folded(model.replace(weights=dense(bad)))
 
 

@@ -166,9 +166,9 @@ def test_line_that_a_crash_cut_off_is_left_out(save_run: Save, entries: list[Ent
 
 
 def test_folder_without_a_record_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FireforgeError, match="NO_RECORD"):
+    with pytest.raises(FireforgeError, match="NO_RUN"):
         write_report(tmp_path)
-    with pytest.raises(FireforgeError, match="NO_RECORD"):
+    with pytest.raises(FireforgeError, match="NO_RUN"):
         write_report(tmp_path / "absent")
 
 

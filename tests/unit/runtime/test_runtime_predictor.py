@@ -60,7 +60,13 @@ def test_run_folder_names_its_file(float_file, tmp_path, photos):
     with pytest.raises(FireforgeError, match=r"BAD_JSON.*names no model"):
         load(tmp_path)
     (tmp_path / "result.json").unlink()
-    with pytest.raises(FireforgeError, match="NO_FILE"):
+    assert load(tmp_path).predict(photos[0]) == load(float_file).predict(photos[0])  # the only model there
+    (tmp_path / "other.onnx").write_bytes(float_file.read_bytes())
+    with pytest.raises(FireforgeError, match=r"NO_FILE.*model\.onnx, other\.onnx and no result\.json"):
+        load(tmp_path)
+    (tmp_path / "other.onnx").unlink()
+    (tmp_path / "model.onnx").rename(tmp_path / "model.refused.onnx")
+    with pytest.raises(FireforgeError, match=r"NO_FILE.*fireforge export"):
         load(tmp_path)
 
 
