@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "load": ("fireforge.jobs.predict", "load"),
     "build": ("fireforge.jobs.build", "build"),
+    "Budget": ("fireforge.base.budget", "Budget"),
 }
 
 

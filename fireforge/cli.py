@@ -35,9 +35,10 @@ def main() -> None:
     except FireforgeError as error:
         print(error.line(), file=sys.stderr)
         sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(int(Exit.INTERRUPTED))
+    except SystemExit as ended:
+        if ended.code == int(Exit.INTERRUPTED):
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(int(Exit.DONE))
@@ -207,7 +208,7 @@ def evaluate(
     wrong: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the wrong answers.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy, confusion, per-class table; pictures that the run trained on never count."""
+    """Accuracy, confusion, per-class table; on the data of its own run, only the test part is used."""
     from fireforge.jobs import tell
     from fireforge.jobs.evaluate import evaluate as job
 

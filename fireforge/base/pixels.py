@@ -32,6 +32,7 @@ READERS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
     "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
 }
 FORMATS = tuple(READERS)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")  # of file names that promise a picture
 MAX_LOCAL_PIXELS = 250_000_000
 MAX_ASPECT = 200
 FILTERS = {

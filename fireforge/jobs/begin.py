@@ -18,6 +18,8 @@ from fireforge.jobs.scene import Scene, describe
 def begin(run: RunFolder, scene: Scene, asked: dict[str, Json]) -> None:
     """Write what was asked, or see that the folder holds the same; a longer time is the one difference allowed.
 
+    A folder where nothing was trained yet, such as after an impossible limit, may be asked anew.
+
     Args:
       run: an entered folder.
       scene: the data.
@@ -28,11 +30,11 @@ def begin(run: RunFolder, scene: Scene, asked: dict[str, Json]) -> None:
       FireforgeError: OTHER_RUN, if the folder holds a run of another command or of other data.
     """
     before = run.entry("start")
-    if before is None:
+    if before is None or (_differs(before, asked) and not run.trials()):
         write_text(run.path / "command.txt", command_line() + "\n")
         facts = {"hardware": this_machine().to_json(), "versions": versions(), "dataset": describe(scene)}
         run.journal.append("start", {"command": command_line(), **asked, **facts})
-    elif any(_deciding(name, before.get(name)) != _deciding(name, value) for name, value in asked.items()):
+    elif _differs(before, asked):
         raise FireforgeError(
             "OTHER_RUN",
             "the folder holds a run of another command or of other data",
@@ -43,7 +45,14 @@ def begin(run: RunFolder, scene: Scene, asked: dict[str, Json]) -> None:
 
 def command_line() -> str:
     """What was typed, as it can be typed again; "" where there was no command."""
-    return " ".join(["fireforge", *map(shlex.quote, sys.argv[1:])]) if Path(sys.argv[0]).stem == "fireforge" else ""
+    program = Path(sys.argv[0])
+    if program.stem != "fireforge" and program.parts[-2:] != ("fireforge", "__main__.py"):
+        return ""
+    return " ".join(["fireforge", *map(shlex.quote, sys.argv[1:])])
+
+
+def _differs(before: Json, asked: dict[str, Json]) -> bool:
+    return any(_deciding(name, before.get(name)) != _deciding(name, value) for name, value in asked.items())
 
 
 def _deciding(name: str, value: Json) -> Json:

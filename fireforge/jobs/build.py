@@ -88,7 +88,7 @@ def build(
 
 def _baselines(run: RunFolder, scene: Scene, progress: Progress) -> None:
     """What the network must beat, judged on validation."""
-    done = {entry.value["name"] for entry in run.journal.read() if entry.type == "baseline"}
+    done = {entry.value["name"] for entry in run.entries() if entry.type == "baseline"}
     train, val = scene.part("train"), scene.part("val")
     for place, (name, baseline) in enumerate(BASELINES.items()):
         if name in done:

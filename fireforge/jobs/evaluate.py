@@ -31,13 +31,15 @@ from fireforge.jobs.scene import thumbnail
 from fireforge.runtime.predictor import Predictor, load
 
 WORST = 24
-BINS = 10
+BINS = 15  # as many as the calibration error beside them
 
 
 def evaluate(model: str | Path, data: str | None = None, *, wrong: Path | None = None) -> Json:
     """Answers of a file on a dataset, held against its labels.
 
-    Pictures that a run trained on never count: where the data is the run's own, only its test part is used.
+    In a run's folder the run's own data gives its test part, which nothing was trained or chosen on. Other data gives its
+    own test part where it has one, otherwise all its pictures; whether the network was trained on some of these is for
+    the caller to know.
 
     Args:
       model: an exported file or a run's folder.

@@ -12,15 +12,15 @@ from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
-from fireforge.base.units import show_bytes
 from fireforge.jobs.begin import command_line
 from fireforge.jobs.crew import Crew, Orders
 from fireforge.jobs.folder import RunFolder
+from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.pace import Pace
 from fireforge.jobs.scene import Scene
 from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
-from fireforge.space.survey import Candidate, Survey, spread, survey
+from fireforge.space.survey import Candidate, spread, survey
 from fireforge.train.feed import Pictures, Ready
 from fireforge.train.recipe import small_images
 
@@ -60,10 +60,11 @@ def explore(search: Search, budget: Budget) -> RunRecord:
       The winner's record.
 
     Raises:
-      FireforgeError: INFEASIBLE, if nothing in the space keeps the limits.
+      FireforgeError: INFEASIBLE, if the space holds no network for pictures of this size.
     """
-    with Crew(search.device) as crew:
-        kept = _survey(search, budget).kept
+    data_bytes = sum(pixels.nbytes for pixels in search.scene.pixels.values())
+    with Crew(search.device, data_bytes=data_bytes) as crew, ends_early(search.clock, crew):
+        kept = _survey(search, budget)
         short = trials_of(search, kept, rung=-1, epochs=2)
         pace = Pace(short, search.run, search.clock, crew=crew, pictures=len(search.scene.part("train")))
         ladder = search.run.choice("ladder", lambda: fitting_ladder(pace.epochs_in_all()), why=LADDER_WHY)
@@ -72,8 +73,11 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     return winner_of(records)
 
 
-def _survey(search: Search, budget: Budget) -> Survey:
-    """Count what the space holds; what is over a limit is rejected before any training."""
+def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
+    """Count what the space holds; what is over a limit is rejected before any training.
+
+    Where nothing is left, the nearest is trained all the same, so that the answer "infeasible" comes with a model.
+    """
     scene = search.scene
     found = survey(
         SPACES["firenet"],
@@ -86,9 +90,10 @@ def _survey(search: Search, budget: Budget) -> Survey:
     search.run.once(
         "candidates", lambda: {"counted": found.counted, "rejected": found.rejected, "kept": len(found.kept)}
     )
-    if not found.kept:
-        raise _infeasible(budget, found.nearest)
-    return found
+    if found.nearest is None:
+        shape = " x ".join(map(str, scene.input_shape))
+        raise FireforgeError("INFEASIBLE", f"the space holds no network for {shape}", exit_code=Exit.INFEASIBLE)
+    return found.kept or (found.nearest,)
 
 
 def ready_of(scene: Scene) -> Ready:
@@ -129,15 +134,16 @@ def _train_rung(search: Search, rung: Rung, crew: Crew, pace: Pace) -> list[RunR
     done = search.run.trials()
     missing = [trial for trial in trials if trial.digest() not in done]
     records = [done[trial.digest()] for trial in trials if trial.digest() in done]
-    for found in crew.run(Orders(trials=missing, folder=search.run.path, deadline=search.clock)):
+    orders = Orders(trials=missing, folder=search.run.path, deadline=search.clock, at_least_one=not done)
+    for found in crew.run(orders):
         if isinstance(found, RunRecord):
             record = found.replace(command=command_line())
             search.run.journal.append("trial", record.to_json())
-            search.run.journal.append("clock", {"used": round(search.clock.used(), 3)})
             records.append(record)
+        search.run.tick(search.clock.used())
         _show(search, rung, epochs, records, share=found if isinstance(found, float) else None)
     by_digest = {record.trial_digest: record for record in records}
-    return [by_digest[trial.digest()] for trial in trials]
+    return [by_digest[trial.digest()] for trial in trials if trial.digest() in by_digest]
 
 
 def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord], *, share: float | None) -> None:
@@ -148,14 +154,3 @@ def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord], *, 
     total = len(rung.candidates)
     done = len(records) if share is None else round(share * total, 1)
     search.progress(Update(stage=f"rung {rung.index + 1}", done=done, total=total, unit="networks", note=note))
-
-
-def _infeasible(budget: Budget, nearest: Candidate | None) -> FireforgeError:
-    least = show_bytes(nearest.bytes) if nearest else "unknown"
-    return FireforgeError(
-        "INFEASIBLE",
-        f"max_bytes binds: no network of the space fits in {show_bytes(budget.max_bytes or 0)}",
-        allowed=f"the nearest is about {least}",
-        do=f"--max-size {-(-(nearest.bytes if nearest else 0) // 1000) + 1}KB",
-        exit_code=Exit.INFEASIBLE,
-    )

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import cannot_write, make_folder
-from fireforge.base.journal import Journal
+from fireforge.base.journal import Entry, Journal
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json, canonical_json
 
 LOCK = "lock"
+TICK_S = 10.0  # seconds between two notes of the time used
 
 
 class RunFolder:
@@ -29,6 +30,13 @@ class RunFolder:
         self.path = Path(path)
         self.journal = Journal(self.path / "record.jsonl")
         self._handle = -1
+        self._ticked = -TICK_S
+
+    def entries(self) -> list[Entry]:
+        """What the record holds since the run last began; what came before was asked otherwise and trained nothing."""
+        entries = self.journal.read()
+        begun = [place for place, entry in enumerate(entries) if entry.type == "start"]
+        return entries[begun[-1] :] if begun else entries
 
     def entry(self, type: str) -> Json | None:
         """The newest entry of a type.
@@ -39,7 +47,7 @@ class RunFolder:
         Returns:
           Its value, or None.
         """
-        values = [entry.value for entry in self.journal.read() if entry.type == type]
+        values = [entry.value for entry in self.entries() if entry.type == type]
         return values[-1] if values else None
 
     def once(self, type: str, make: Callable[[], Json]) -> Json:
@@ -69,7 +77,7 @@ class RunFolder:
         Returns:
           The choice.
         """
-        for entry in self.journal.read():
+        for entry in self.entries():
             if entry.type == "choice" and entry.value["name"] == name:
                 return entry.value["value"]
         value = _as_read(make())
@@ -81,9 +89,15 @@ class RunFolder:
         clock = self.entry("clock")
         return float(clock["used"]) if clock else 0.0
 
+    def tick(self, used_s: float) -> None:
+        """Write how much time is used, every ten seconds at most, so that it counts when the run is resumed."""
+        if used_s >= self._ticked + TICK_S:
+            self._ticked = used_s
+            self.journal.append("clock", {"used": round(used_s, 3)})
+
     def trials(self) -> dict[str, RunRecord]:
         """Finished trials by their digest."""
-        records = [RunRecord.from_json(entry.value) for entry in self.journal.read() if entry.type == "trial"]
+        records = [RunRecord.from_json(entry.value) for entry in self.entries() if entry.type == "trial"]
         return {record.trial_digest: record for record in records}
 
     def __enter__(self) -> RunFolder:

@@ -73,7 +73,7 @@ class Pace:
         records: list[RunRecord] = []
         for seed in PROBE_SEEDS:
             trials = [self._trials[place].replace(seed=seed) for place in places]
-            orders = Orders(trials=trials, folder=self._run.path, most_pictures=PROBE)
+            orders = Orders(trials=trials, folder=self._run.path, deadline=self._clock, most_pictures=PROBE, keep=False)
             records = [found for found in self._crew.run(orders) if isinstance(found, RunRecord)]
             for record in records:
                 if record.error:

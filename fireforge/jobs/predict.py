@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.pixels import SUFFIXES
 from fireforge.base.postprocess import Classification
 from fireforge.runtime.predictor import Predictor, load
 
 __all__ = ["Predictor", "load", "predict"]
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
 def predict(
@@ -29,14 +28,20 @@ def predict(
 
     Yields:
       Name of the picture, and its answer or why there is none.
+
+    Raises:
+      FireforgeError: what opening the model raises.
     """
     predictor = load(model)
     for name in pictures:
         if name == "-":
             yield "-", _one(predictor, stdin or b"", top)
             continue
-        for path in _files(Path(name)):
+        found = 0
+        for found, path in enumerate(_files(Path(name)), 1):
             yield str(path), _one(predictor, path, top)
+        if not found:
+            yield name, FireforgeError("NO_DATA", "no pictures in this folder", where=name, allowed=", ".join(SUFFIXES))
 
 
 def _one(predictor: Predictor, picture: bytes | Path, top: int) -> Classification | FireforgeError:

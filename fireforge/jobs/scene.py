@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.pixels import encode_png, open_picture, to_channels
+from fireforge.base.pixels import SUFFIXES, encode_png, open_picture, to_channels
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.trial import DataRef
 from fireforge.base.value import Json
@@ -71,8 +71,9 @@ def look(source: str, *, seed: int, image_size: int | None = None, known: Prepro
     Returns:
       The scene; test pictures are not touched.
     """
-    dataset = drop_broken(open_dataset(source))
-    _check_losses(dataset)
+    opened = open_dataset(source)
+    dataset = drop_broken(opened)
+    _check_losses(opened, dataset)
     ref = DataRef(source=source, sha256=dataset.sha256, seed=seed)
     parts = split(dataset, ref)
     steps = known.steps() if known else choose_steps(dataset, parts.train, image_size=image_size)
@@ -86,13 +87,15 @@ def look(source: str, *, seed: int, image_size: int | None = None, known: Prepro
     )
 
 
-def _check_losses(dataset: Dataset) -> None:
-    lost = len(dataset.skipped)
-    if lost > MOST_LOST * dataset.found:
-        first = dataset.skipped[0]
+def _check_losses(opened: Dataset, dataset: Dataset) -> None:
+    """Pictures that cannot be decoded count; files that are no pictures, such as a README, do not."""
+    pictures = [skipped for skipped in dataset.skipped if skipped.name.lower().endswith(SUFFIXES)]
+    lost = max(len(pictures), len(opened.samples) - len(dataset.samples))
+    if lost > MOST_LOST * (lost + len(dataset.samples)):
+        first = (pictures or dataset.skipped)[0]
         raise FireforgeError(
             "TOO_MANY_BAD",
-            f"{lost} of {dataset.found} files cannot be used, the first is {first.name} ({first.reason})",
+            f"{lost} of {lost + len(dataset.samples)} pictures cannot be used, the first is {first.name} ({first.reason})",
             where=dataset.source,
             allowed=f"up to {MOST_LOST:.0%}",
             do="fireforge inspect lists them all",

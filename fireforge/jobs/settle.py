@@ -18,31 +18,39 @@ from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.evaluate import evaluate_ids
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, encoded
+from fireforge.report.show import limit_words
 from fireforge.runtime.measure import Measurement, measure_fresh
 from fireforge.runtime.pictures import save_pictures
 from fireforge.runtime.predictor import load
 
 
 def choose(deliveries: Sequence[Delivery], budget: Budget) -> Delivery:
-    """The delivery to answer with.
+    """The delivery to answer with, chosen on validation and on what was measured of each.
 
-    Of those within the size limit it is the smallest whose accuracy is within the tolerance of the best; where none
-    fits, the smallest.
+    Of those that keep all limits it is the smallest whose accuracy is within the tolerance of the best. Where none
+    keeps all, it is the one that breaks the fewest, and of these the smallest.
 
     Args:
       deliveries: at least one.
-      budget: max_bytes and tolerance are used.
+      budget: limits and tolerance.
 
     Returns:
-      One of them, chosen on validation alone.
+      One of them.
     """
-    limit = budget.max_bytes
-    fitting = [d for d in deliveries if limit is None or d.exported.bytes <= limit]
-    if not fitting:
-        return min(deliveries, key=lambda d: d.exported.bytes)
-    best = max(d.facts.accuracy or 0.0 for d in fitting)
-    good = [d for d in fitting if (d.facts.accuracy or 0.0) >= best - budget.tolerance]
+    missed = {id(d): sum(not verdict.met for verdict in _verdicts(d, budget)) for d in deliveries}
+    least = min(missed.values())
+    standing = [d for d in deliveries if missed[id(d)] == least]
+    if least:
+        return min(standing, key=lambda d: d.exported.bytes)
+    best = max(d.facts.accuracy or 0.0 for d in standing)
+    good = [d for d in standing if (d.facts.accuracy or 0.0) >= best - budget.tolerance]
     return min(good, key=lambda d: d.exported.bytes)
+
+
+def _verdicts(delivery: Delivery, budget: Budget) -> tuple[Verdict, ...]:
+    """Before the test part is touched: accuracy on validation, the rest as measured."""
+    figures = {**delivery.measurement.figures(), "accuracy": delivery.facts.accuracy or 0.0}
+    return judge(budget, figures, delivery.measurement.how)
 
 
 def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence[Delivery], budget: Budget) -> Json:
@@ -114,7 +122,7 @@ def refuse_if_infeasible(answer: Json, folder: Path) -> None:
 def _measured(scene: Scene, path: Path) -> Measurement:
     """The file in a fresh process, on the encoded pictures of the test part."""
     ids = scene.part("test")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         pictures = Path(folder) / "test.npz"
         save_pictures(pictures, [encoded(scene.dataset, int(i)) for i in ids], scene.truth[ids])
         return measure_fresh(path, pictures=pictures)
@@ -127,18 +135,17 @@ def _test(measurement: Measurement) -> Json:
 
 
 def _because(verdicts: Sequence[Verdict]) -> str:
-    missed = [v for v in verdicts if not v.met]
-    if not missed:
-        return ""
-    return "; ".join(f"{v.name} binds: {v.limit:g} allowed, the nearest has {_shown(v.achieved)}" for v in missed)
-
-
-def _shown(achieved: float | None) -> str:
-    return "not been measured" if achieved is None else f"{achieved:.6g}"
+    """Which limits bind, and what the nearest that was measured has."""
+    told = []
+    for verdict in verdicts:
+        if not verdict.met:
+            allowed, achieved = limit_words(verdict.name, verdict.limit, verdict.achieved)
+            told.append(f"{verdict.name} binds: {allowed} allowed, the nearest that was measured has {achieved}")
+    return "; ".join(told)
 
 
 def _best_baseline(run: RunFolder) -> Json:
-    rows = [entry.value for entry in run.journal.read() if entry.type == "baseline"]
+    rows = [entry.value for entry in run.entries() if entry.type == "baseline"]
     if not rows:
         return None
     best = max(rows, key=lambda row: row["accuracy"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.postprocess import Classification
 from fireforge.base.units import show_bytes, show_seconds
 from fireforge.base.value import Json
+from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.report.table import text_table
 
 if TYPE_CHECKING:
@@ -192,12 +194,19 @@ def answer(found: Json, folder: Path) -> list[str]:
         f" (95 % interval {low:.1%} to {high:.1%}), {found['measured']['latency_ms']:.2f} ms a picture,"
         f" in {show_seconds(found['seconds'])}"
     ]
-    base = found["baseline"]
-    if base:
-        lines.append(f"baseline {base['name']}: {base['accuracy']:.1%} on validation")
+    lines += _beside_baseline(found)
     if found["limits"]:
-        rows = [(v["name"], v["limit"], v["achieved"], "yes" if v["met"] else "NO", v["how"]) for v in found["limits"]]
+        rows = [
+            (
+                LIMIT_WORDS[v["name"]],
+                *limit_words(v["name"], v["limit"], v["achieved"]),
+                "yes" if v["met"] else "NO",
+                v["how"],
+            )
+            for v in found["limits"]
+        ]
         lines += ["", *text_table(("limit", "allowed", "achieved", "met", "how"), rows)]
+    path, folder = shlex.quote(str(path)), shlex.quote(str(folder))
     use = f"python -c \"import fireforge; print(fireforge.load('{path}').predict('PICTURE'))\""
     return [
         *lines,
@@ -207,8 +216,22 @@ def answer(found: Json, folder: Path) -> list[str]:
         f"  {use}",
         f"  fireforge evaluate {folder}",
         f"  fireforge bench {path}",
-        f"  report: {folder / 'report.html'}",
+        f"  report: {folder}/report.html",
     ]
+
+
+def _beside_baseline(found: Json) -> list[str]:
+    """The best baseline beside the answer, both on validation, and a warning where the network is no better."""
+    base = found["baseline"]
+    if not base:
+        return []
+    own = next((c["val_accuracy"] for c in found["candidates"] if c["path"] == found["model"]["path"]), None)
+    if own is None:
+        return [f"baseline {base['name']}: {base['accuracy']:.1%} on validation"]
+    lines = [f"on validation: {own:.1%}; baseline {base['name']}: {base['accuracy']:.1%}"]
+    if own < base["accuracy"]:
+        lines.append(f"WARNING: {base['name']} needs no network and is better here; a longer --time may mend it")
+    return lines
 
 
 def _span(three: tuple[int, int, int]) -> str:

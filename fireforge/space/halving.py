@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ def fitting_ladder(epochs: float) -> str:
     return list(LADDERS)[-1]
 
 
-# all candidates of one rung -> their records, in the same order
+# all candidates of one rung -> their records, in the same order; fewer where the time is up
 TrainFn = Callable[[Rung], Sequence[RunRecord]]
 
 
@@ -88,11 +89,11 @@ def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "wid
 
     Args:
       candidates: those that start.
-      train: trains a rung.
+      train: trains a rung; fewer records than candidates say that the time is up, and no further rung begins.
       ladder: a name of LADDERS.
 
     Returns:
-      All records, rung after rung; the last rung's best is the winner.
+      All records, rung after rung.
 
     Source:
       Jamieson and Talwalkar 2016, algorithm 1; each rung starts from fresh weights, since a schedule that ends is worth
@@ -105,6 +106,8 @@ def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "wid
         rung = Rung(index=index, candidates=standing, share=step.share, most_epochs=step.most_epochs)
         found = list(train(rung))
         records += found
+        if len(found) < len(standing):
+            break
         order = sorted(range(len(found)), key=lambda i: (-worth(found[i]), standing[i].bytes))
         standing = tuple(standing[i] for i in order)
     return records
@@ -116,7 +119,11 @@ def worth(record: RunRecord) -> float:
 
 
 def winner_of(records: Sequence[RunRecord]) -> RunRecord:
-    """The best record of the highest rung; of equals the one with fewer parameters.
+    """The best record of the highest rung, unless a lower rung holds one that is better by more than chance.
+
+    The highest rung trained longest, so its best is preferred; but a rung that the clock cut short must not lose what
+    stands below it. Better by more than chance is: by more than one standard error of the validation accuracy. Of
+    equals the one with fewer parameters wins.
 
     Args:
       records: at least one.
@@ -125,11 +132,23 @@ def winner_of(records: Sequence[RunRecord]) -> RunRecord:
       The winner.
 
     Raises:
-      FireforgeError: ALL_DIVERGED, if not one of that rung could be trained.
+      FireforgeError: ALL_DIVERGED, if not one could be trained.
     """
-    top = max(record.trial.rung for record in records)
-    last = [record for record in records if record.trial.rung == top]
-    winner = max(last, key=lambda r: (worth(r), -(r.trial.cost.params if r.trial.cost else 0)))
-    if winner.error:
-        raise FireforgeError("ALL_DIVERGED", "no network of the last rung could be trained", where=winner.error)
-    return winner
+    good = [record for record in records if not record.error]
+    if not good:
+        raise FireforgeError("ALL_DIVERGED", "no network could be trained", where=records[0].error)
+    top = max(record.trial.rung for record in good)
+    longest = max((record for record in good if record.trial.rung == top), key=_rank)
+    best = max(good, key=_rank)
+    return best if worth(best) > worth(longest) + _standard_error(longest) else longest
+
+
+def _rank(record: RunRecord) -> tuple[float, int, int]:
+    cost = record.trial.cost
+    return worth(record), record.trial.rung, -(cost.params if cost else 0)
+
+
+def _standard_error(record: RunRecord) -> float:
+    """Of the validation accuracy, sqrt(p (1 - p) / n), but at least that of one picture."""
+    share, pictures = max(worth(record), 0.0), max(1, record.samples.get("val", 1))
+    return max(math.sqrt(share * (1 - share) / pictures), 1 / pictures)

@@ -6,6 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +158,6 @@ def test_train_on_class_folders(folders: Path, fireforge, tmp_path: Path) -> Non
     [
         ("build digits --max-size 40", 2, "BAD_UNIT"),
         ("build digits --max-size 40KB --time 5s", 2, "TOO_LITTLE_TIME"),
-        ("build digits --max-size 1KB --time 30s --out {tmp}/tiny", 4, "INFEASIBLE"),
         ("build {tmp}/absent", 2, "NO_DATA"),
         ("build digits --max-size 40KB --out {tmp}/file/run", 3, "CANNOT_WRITE"),
         ("train digits --net nothing", 2, "UNKNOWN_NAME"),
@@ -181,6 +184,45 @@ def test_bad_input_is_one_line_and_an_exit_code(words: str, code: int, name: str
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith(f"{name}: "), done.stderr
     assert done.stdout == ""
+
+
+def test_impossible_limit_says_what_binds_and_keeps_the_nearest(fireforge, tmp_path: Path) -> None:
+    """SIGINT after 12 s: the search ends with the best so far instead of using its 60 s."""
+    pytest.importorskip("torch")
+    words = [sys.executable, "-m", "fireforge", "build", "digits", "--max-size", "1KB", "--time", "60s", "--out", "run"]
+    start = time.monotonic()
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(12)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    assert time.monotonic() - start < 50, err
+    assert (process.returncode, out) == (4, ""), err
+    assert "Traceback" not in err
+    assert "finishing with the best so far" in err
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("INFEASIBLE: run: max_bytes binds: 1,000 B allowed, the nearest that was measured has ")
+    answer = read_json(tmp_path / "run" / "result.json")
+    assert answer["feasible"] is False
+    assert (tmp_path / "run" / answer["model"]["path"]).stat().st_size == answer["model"]["bytes"] > 1000
+
+
+def test_interrupt_of_other_verbs_is_130_and_one_line(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "fireforge", "predict", "model.onnx", "-"]
+    with subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2)  # it waits for its stdin
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.strip()) == (130, "interrupted; the same command goes on from here")
+
+
+def test_train_of_other_settings_in_the_same_folder_is_refused(trained: Path, fireforge) -> None:
+    done = fireforge("train", "digits", "--epochs", 3, "--lr", 0.01, "--out", trained)
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "OTHER_RUN")
+
+
+def test_folder_without_pictures_is_an_error(built: Path, fireforge, tmp_path: Path) -> None:
+    done = fireforge("predict", built, tmp_path)
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "NO_DATA")
 
 
 def test_without_a_verb_it_tells_what_to_try(fireforge) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from fireforge.base.cost import Cost
+from fireforge.base.errors import FireforgeError
 from fireforge.base.machine import this_machine
 from fireforge.base.preprocess import Preprocess
 from fireforge.base.record import RunRecord
@@ -109,3 +112,34 @@ def test_ladder_is_the_widest_that_the_epochs_pay_for() -> None:
         "short",
         "short",
     ]
+
+
+def judged(number: int, accuracy: float, *, rung: int) -> RunRecord:
+    return record(candidate(number), accuracy, rung=rung).replace(samples={"val": 200})
+
+
+def test_a_lower_rung_wins_only_by_more_than_one_standard_error() -> None:
+    """By hand, n = 200: at 0.98 it is sqrt(0.98 x 0.02 / 200) = 0.0099."""
+    longest = judged(1, 0.98, rung=2)
+    assert winner_of([judged(2, 0.985, rung=1), longest]) == longest
+    assert winner_of([judged(2, 0.995, rung=1), longest]).trial.rung == 1
+    assert winner_of([judged(2, 1.0, rung=0), judged(3, 0.73, rung=2)]).accuracy == 1.0
+
+
+def test_a_diverged_trial_never_wins_and_all_diverged_is_an_error() -> None:
+    lost = record(candidate(1), None, rung=2).replace(error="DIVERGED: the loss is nan")
+    assert winner_of([judged(2, 0.3, rung=0), lost]).accuracy == 0.3
+    with pytest.raises(FireforgeError, match="ALL_DIVERGED"):
+        winner_of([lost])
+
+
+def test_no_rung_begins_after_one_that_the_time_cut_short() -> None:
+    rungs: list[int] = []
+
+    def train(rung: Rung) -> list[RunRecord]:
+        rungs.append(rung.index)
+        few = rung.candidates if rung.index == 0 else rung.candidates[:1]
+        return [record(c, 0.5, rung=rung.index) for c in few]
+
+    records = halve([candidate(number) for number in range(12)], train)
+    assert (rungs, len(records)) == ([0, 1], 13)
