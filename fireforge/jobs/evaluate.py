@@ -37,9 +37,9 @@ BINS = 15  # as many as the calibration error beside them
 def evaluate(model: str | Path, data: str | None = None, *, wrong: Path | None = None) -> Json:
     """Answers of a file on a dataset, held against its labels.
 
-    In a run's folder the run's own data gives its test part, which nothing was trained or chosen on. Other data gives its
-    own test part where it has one, otherwise all its pictures; whether the network was trained on some of these is for
-    the caller to know.
+    In a run's folder the run's own data gives its test part, which nothing was trained or chosen on. Other data gives
+    its own test part where it has one, otherwise all its pictures; whether the network was trained on some of these is
+    for the caller to know.
 
     Args:
       model: an exported file or a run's folder.

@@ -37,10 +37,10 @@ def predict(
         if name == "-":
             yield "-", _one(predictor, stdin or b"", top)
             continue
-        found = 0
-        for found, path in enumerate(_files(Path(name)), 1):
+        paths = list(_files(Path(name)))
+        for path in paths:
             yield str(path), _one(predictor, path, top)
-        if not found:
+        if not paths:
             yield name, FireforgeError("NO_DATA", "no pictures in this folder", where=name, allowed=", ".join(SUFFIXES))
 
 

@@ -93,9 +93,10 @@ def _check_losses(opened: Dataset, dataset: Dataset) -> None:
     lost = max(len(pictures), len(opened.samples) - len(dataset.samples))
     if lost > MOST_LOST * (lost + len(dataset.samples)):
         first = (pictures or dataset.skipped)[0]
+        what = f"{lost} of {lost + len(dataset.samples)} pictures cannot be used"
         raise FireforgeError(
             "TOO_MANY_BAD",
-            f"{lost} of {lost + len(dataset.samples)} pictures cannot be used, the first is {first.name} ({first.reason})",
+            f"{what}, the first is {first.name} ({first.reason})",
             where=dataset.source,
             allowed=f"up to {MOST_LOST:.0%}",
             do="fireforge inspect lists them all",
