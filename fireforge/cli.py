@@ -118,7 +118,7 @@ def build(
     folder = out or default_folder(data)
     with View(quiet=as_json) as view:
         answer = job(data, budget=budget, seed=seed, out=folder, device=device, progress=view)
-    _say(as_json, answer, tell.answer(answer, folder))
+    _say(as_json, answer.to_json(), tell.answer(answer, folder))
 
 
 @app.command()
@@ -135,8 +135,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one named network; the same command resumes."""
+    from fireforge.base.settings import Settings
     from fireforge.jobs import tell
-    from fireforge.jobs.train import Settings
     from fireforge.jobs.train import train as job
     from fireforge.jobs.view import View
 
@@ -195,10 +195,13 @@ def verify(
 ) -> None:
     """Hold a file against plain numpy, from image bytes to label; exit code 5 where a stage differs."""
     from fireforge.jobs import tell
+    from fireforge.jobs.verify import refusal
     from fireforge.jobs.verify import verify as job
 
     found = job(model, data, pictures=pictures)
     _say(as_json, found.to_json(), tell.parity(found))
+    if not found.passed:
+        raise refusal(found)
 
 
 @app.command()
@@ -213,7 +216,7 @@ def evaluate(
     from fireforge.jobs.evaluate import evaluate as job
 
     found = job(model, data, wrong=wrong)
-    _say(as_json, found, tell.evaluation(found))
+    _say(as_json, found.to_json(), tell.evaluation(found))
 
 
 @app.command()

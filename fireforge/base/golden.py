@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A self-test that travels in an artefact: generated inputs, and the greatest outputs they gave."""
+"""A self-test that travels in an artefact: the greatest outputs for generated inputs, and a digest of its numbers."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,3 +99,29 @@ def golden_difference(golden: Golden, outputs: np.ndarray) -> float:
     np.put_along_axis(rest, places, -np.inf, axis=1)
     above = float((rest.max(axis=1) - stored.min(axis=1)).max())
     return max(gap, above) / max(float(np.abs(stored).max()), 1e-12)
+
+
+def array_digest(array: np.ndarray) -> str:
+    """Sha256 of one array: of the text "dtype HxW...", a line feed, and its numbers, little-endian, last axis fastest.
+
+    Args:
+      array: any numeric dtype; its shape is part of the text, which ends at the blank for a single number.
+
+    Returns:
+      64 hex digits.
+    """
+    head = f"{array.dtype.name} {'x'.join(map(str, array.shape))}\n"
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(head.encode() + little.tobytes()).hexdigest()
+
+
+def weights_digest(arrays: Iterable[np.ndarray]) -> str:
+    """One digest of all numbers of a network, whatever its arrays are called: sha256 of their sorted digests' hex text.
+
+    Args:
+      arrays: every weight of a graph.
+
+    Returns:
+      64 hex digits.
+    """
+    return hashlib.sha256("".join(sorted(map(array_digest, arrays))).encode()).hexdigest()

@@ -65,6 +65,9 @@ def dense(arrays: Mapping[str, np.ndarray]) -> dict[str, TensorForm]:
     return {name: Dense(values=array) for name, array in arrays.items()}
 
 
+METADATA_KEY = "fireforge"  # under which an ONNX file holds its Tag
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tag(Value):
     """What an exported file says of itself, in its metadata, as one JSON text.
@@ -72,9 +75,11 @@ class Tag(Value):
     Args:
       card: see Card.
       golden: what `fireforge.base.golden` stores.
+      weights: `fireforge.base.golden.weights_digest` of the file's own numbers; "" where nobody counted them.
       format: version of this layout.
     """
 
     card: Card
     golden: dict[str, Json] = field(default_factory=dict)
+    weights: str = ""
     format: int = 1

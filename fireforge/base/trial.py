@@ -49,7 +49,7 @@ class Recipe(Value):
       label_smoothing: share spread over all classes (Szegedy et al. 2016).
       ema: decay of the averaged weights at each step; 0 is off.
       augment: variation of the pictures.
-      precision: "float32", or autocast to "bfloat16" or "float16".
+      precision: "float32", or autocast to "bfloat16".
     """
 
     epochs: int
@@ -63,7 +63,7 @@ class Recipe(Value):
     label_smoothing: float = 0.0
     ema: float = 0.0
     augment: Augment = Augment()
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fireforge.base.baseline import BaselineResult
 from fireforge.baseline.majority import majority
 from fireforge.baseline.neighbours import neighbours
-from fireforge.baseline.result import BaselineResult
 
 Baseline = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], BaselineResult]
 

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from fireforge.baseline.result import BaselineResult, label_bytes, make_result
+from fireforge.base.baseline import BaselineResult
+from fireforge.baseline.result import label_bytes, make_result
 
 
 def majority(

@@ -7,8 +7,9 @@ import time
 
 import numpy as np
 
+from fireforge.base.baseline import BaselineResult
 from fireforge.base.rng import permutation
-from fireforge.baseline.result import BaselineResult, label_bytes, make_result
+from fireforge.baseline.result import label_bytes, make_result
 
 CHOICES = (1, 3, 5)
 HELD_OUT = 5  # every fifth training picture chooses k

@@ -9,13 +9,12 @@ from typing import Any
 
 from fireforge.base.graph import Graph, Node
 from fireforge.base.infer import filled, infer
+from fireforge.base.ops.kinds import MOVERS
 
 # layers whose inputs are integers whenever they have quantized weights
 HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # of these, the ones that ONNX Runtime runs in integers only if their output is integers as well
 CLOSED = ("Conv",)
-# outputs are the numbers of the inputs: one scale on both sides
-MOVERS = ("MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Slice", "Split", "Gather")
 # run in integers where their output is wanted in integers
 LIGHT = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu", "Relu", "Clip")
 ACTIVATIONS = ("Relu", "Clip")

@@ -10,17 +10,17 @@ from typing import Any
 from fireforge.base.errors import lookup
 from fireforge.base.graph import Attr, Graph, Node, TensorType
 from fireforge.base.infer import filled
+from fireforge.base.ops.kinds import IDLE, MOVERS
 from fireforge.base.ops.table import OPERATORS
 from fireforge.cost.count import BYTES, size
 
 FRAME_BYTES = 70  # versions, producer, names of graph, inputs and outputs, with their shapes
-TAG_BYTES = 430  # card and golden outputs as JSON, without the labels
-LABEL_BYTES = 8  # one class name with its quotes and comma
+SEAL_BYTES = 347  # golden outputs and digest as JSON
+CARD_BYTES = 160  # an ordinary card as JSON without the labels ...
+LABEL_BYTES = 8  # ... of which each is a class name with its quotes and comma
 ONE_LETTER = 52  # tensors whose short name has one letter; the others have two
-IDLE = ("Dropout", "Identity")
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 FOLDING = ("Relu", "Clip")  # left to the saturation of the integers
-MOVERS = ("MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Slice", "Split", "Gather")
 # attributes that the file does not hold: derived from the weight's shape, or constants, which count as tensors
 ABSENT = {"Conv": ("kernel_shape",), "ConvTranspose": ("kernel_shape",), "Dropout": ("ratio",)}
 CONSTANT = {
@@ -33,28 +33,30 @@ CONSTANT = {
 }
 
 
-def onnx_bytes(graph: Graph, *, form: str) -> int:
+def onnx_bytes(graph: Graph, *, form: str, card_bytes: int | None = None) -> int:
     """Size of the file that a network is delivered as, from its Graph alone.
 
     Batch norms behind convolutions count as folded and Dropout as gone, as delivery does. In int8 a weight takes 1 byte
     and each output channel 8 more (its scale and its int32 bias); every operator that computes has its output quantized
-    and dequantized, and every Relu is left to the saturation of the integers. Card, golden outputs and class names,
-    some 500 bytes, are the one part that is guessed.
+    and dequantized, and every Relu is left to the saturation of the integers.
 
     Args:
       graph: a valid graph.
       form: "float32" or "int8".
+      card_bytes: of the card as the file holds it; None to guess it from the number of classes.
 
     Returns:
       Bytes. For the families of `fireforge.nets` with ten one-digit classes the exporter's file lies within 0.2 % in
-      float32, and in int8 it is up to 350 bytes smaller; long class names and a long source in the card come on top.
+      float32, and in int8 it is up to 350 bytes smaller; where the card is guessed, long class names come on top.
 
     Raises:
       FireforgeError: UNKNOWN_NAME, if there is no such form.
     """
     tensors, node_bytes = lookup(FORMS, form, "form")(graph)
-    classes = next((weight.shape[0] for weight in reversed(graph.weights) if weight.shape), 0)
-    return FRAME_BYTES + TAG_BYTES + LABEL_BYTES * size((classes,)) + round(node_bytes) + sum(map(_tensor, tensors))
+    if card_bytes is None:
+        classes = next((weight.shape[0] for weight in reversed(graph.weights) if weight.shape), 0)
+        card_bytes = CARD_BYTES + LABEL_BYTES * size((classes,))
+    return FRAME_BYTES + SEAL_BYTES + card_bytes + round(node_bytes) + sum(map(_tensor, tensors))
 
 
 Part = tuple[str, tuple[Any, ...]]  # dtype and shape of one stored tensor

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from fireforge.base.graph import Graph, Node
-
-IDLE = ("Dropout", "Identity")
+from fireforge.base.ops.kinds import IDLE
 
 
 def without_idle(graph: Graph) -> Graph:

@@ -14,14 +14,13 @@ from onnx import TensorProto, helper
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Attr, Graph, Node, TensorType
 from fireforge.base.infer import filled, infer
-from fireforge.base.model import Tag
+from fireforge.base.model import METADATA_KEY, Tag
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.value import canonical_json
 from fireforge.export.constants import CONSTANTS, constants_of
 from fireforge.export.lean import lean_json
 
 IR_VERSION = 8
-METADATA_KEY = "fireforge"
 DTYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,

@@ -16,12 +16,11 @@ import numpy as np
 from fireforge.base.graph import Attr, Graph, Node, TensorType
 from fireforge.base.infer import filled
 from fireforge.base.model import Model
+from fireforge.base.ops.kinds import MOVERS
 from fireforge.base.quant import RANGES, Quantization, QuantPlan, quantize
 from fireforge.base.tensorform import Affine, TensorForm
 from fireforge.export.clean import without_idle
 
-# operators that move numbers and never make new ones, for which ONNX allows 8-bit integers
-MOVERS = ("MaxPool", "Concat", "Flatten", "Reshape", "Transpose", "Slice", "Split", "Gather")
 # operators whose third input is a bias that an integer kernel takes as int32
 BIASED = ("Conv", "ConvTranspose", "Gemm")
 # operators of which ONNX Runtime makes integer kernels only where their factors' zero points are written out, 0 or not

@@ -5,38 +5,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from fireforge.base.exported import Exported
 from fireforge.base.files import write_bytes
-from fireforge.base.golden import golden_inputs, make_golden
+from fireforge.base.golden import golden_inputs, make_golden, weights_digest
 from fireforge.base.graph import Graph
 from fireforge.base.model import Card, Model, Tag
 from fireforge.base.reference import run_reference
-from fireforge.base.value import Value
 from fireforge.export.lean import lean_json
 from fireforge.export.onnx_file import check_onnx, onnx_bytes
 from fireforge.export.qdq import lower
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported(Value):
-    """A file that was written.
-
-    Args:
-      path: where it stands.
-      form: what it computes in.
-      bytes: of the whole file.
-      sha256: of the file.
-    """
-
-    path: str
-    form: Literal["float32", "int8"]
-    bytes: int
-    sha256: str
 
 
 def write_onnx(model: Model, path: str | Path) -> Exported:
@@ -52,11 +33,9 @@ def write_onnx(model: Model, path: str | Path) -> Exported:
       What was written.
 
     Raises:
-      FireforgeError: BAD_MODEL_FILE, if ONNX's checker refuses the bytes; CANNOT_WRITE; BAD_WEIGHTS.
+      FireforgeError: BAD_MODEL_FILE, if ONNX's checker refuses the bytes; CANNOT_WRITE; BAD_WEIGHTS; BAD_GOLDEN.
     """
-    graph, arrays = lower(model)
-    tag = tag_of(graph, arrays, model.card)
-    data = onnx_bytes(graph, arrays, tag=tag)
+    data = pack(model)
     check_onnx(data)
     written = write_bytes(path, data)
     return Exported(
@@ -67,8 +46,24 @@ def write_onnx(model: Model, path: str | Path) -> Exported:
     )
 
 
+def pack(model: Model) -> bytes:
+    """The bytes of the file that `write_onnx` writes, tag included; ONNX's checker has not seen them.
+
+    Args:
+      model: a whole model; its card says which input is fed.
+
+    Returns:
+      The same bytes for the same model.
+
+    Raises:
+      FireforgeError: BAD_WEIGHTS; BAD_GOLDEN, if the network's outputs are not finite.
+    """
+    graph, arrays = lower(model)
+    return onnx_bytes(graph, arrays, tag=tag_of(graph, arrays, model.card))
+
+
 def tag_of(graph: Graph, arrays: dict[str, np.ndarray], card: Card) -> Tag:
-    """The tag of a file: the card, and the golden outputs of the file's own graph.
+    """The tag of a file: the card, the golden outputs of the file's own graph, and the digest of its numbers.
 
     Args:
       graph: what the file computes.
@@ -81,7 +76,8 @@ def tag_of(graph: Graph, arrays: dict[str, np.ndarray], card: Card) -> Tag:
     name = card.postprocess.outputs[0]
     feeds = {card.preprocess.input: golden_inputs(card.preprocess.steps())}
     golden = make_golden(run_reference(graph, arrays, feeds, wanted=(name,))[name])
-    return Tag(card=card, golden=lean_json(golden))
+    weights = weights_digest(arrays[weight.name] for weight in graph.weights)
+    return Tag(card=card, golden=lean_json(golden), weights=weights)
 
 
 TARGETS: dict[str, Callable[[Model, Path], Exported]] = {"onnx": write_onnx}

@@ -15,13 +15,12 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import DTYPES, Attr, Dim, Graph, Node, Shape, TensorType
 from fireforge.base.infer import filled
-from fireforge.base.model import Tag
+from fireforge.base.model import METADATA_KEY, Tag
 from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.validate import validate
 from fireforge.importers.onnx_nodes import Source, attributes_of, shortest
 
-METADATA_KEY = "fireforge"
 DOMAINS = ("", "ai.onnx")
 OPSETS = (13, 21)  # between these our operators mean the same, or what differs is an attribute that is refused
 Imported = tuple[Graph, dict[str, np.ndarray], Tag | None]

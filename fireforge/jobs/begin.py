@@ -7,34 +7,50 @@ import shlex
 import sys
 from pathlib import Path
 
+from fireforge.base.budget import Budget
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import write_text
 from fireforge.base.machine import this_machine, versions
+from fireforge.base.settings import Settings
+from fireforge.base.start import Start
 from fireforge.base.value import Json
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, describe
 
 
-def begin(run: RunFolder, scene: Scene, asked: dict[str, Json]) -> None:
+def begin(
+    run: RunFolder, scene: Scene, *, seed: int, budget: Budget | None = None, settings: Settings | None = None
+) -> None:
     """Write what was asked, or see that the folder holds the same; a longer time is the one difference allowed.
 
     A folder where nothing was trained yet, such as after an impossible limit, may be asked anew.
 
     Args:
       run: an entered folder.
-      scene: the data.
-      asked: everything that decides the result, as JSON: "data" (its checksum counts, not where it stands), "seed", and
-        a build's "budget" or a training's "settings".
+      scene: the data; its checksum counts, not where it stands.
+      seed: of everything that is drawn.
+      budget: of a build; its limits count, not its time.
+      settings: of a training.
 
     Raises:
       FireforgeError: OTHER_RUN, if the folder holds a run of another command or of other data.
     """
-    before = run.entry("start")
-    if before is None or (_differs(before, asked) and not run.trials()):
-        write_text(run.path / "command.txt", command_line() + "\n")
-        facts = {"hardware": this_machine().to_json(), "versions": versions(), "dataset": describe(scene)}
-        run.journal.append("start", {"command": command_line(), **asked, **facts})
-    elif _differs(before, asked):
+    written = run.entry("start")
+    before = None if written is None else Start.from_json(written)
+    asked = Start(
+        command=command_line(),
+        data=scene.ref,
+        seed=seed,
+        budget=budget,
+        settings=settings,
+        hardware=this_machine(),
+        versions=versions(),
+        dataset=describe(scene),
+    )
+    if before is None or (_deciding(before) != _deciding(asked) and not run.trials()):
+        write_text(run.path / "command.txt", asked.command + "\n")
+        run.journal.append("start", asked.to_json())
+    elif _deciding(before) != _deciding(asked):
         raise FireforgeError(
             "OTHER_RUN",
             "the folder holds a run of another command or of other data",
@@ -51,11 +67,7 @@ def command_line() -> str:
     return " ".join(["fireforge", *map(shlex.quote, sys.argv[1:])])
 
 
-def _differs(before: Json, asked: dict[str, Json]) -> bool:
-    return any(_deciding(name, before.get(name)) != _deciding(name, value) for name, value in asked.items())
-
-
-def _deciding(name: str, value: Json) -> Json:
-    """The part of an asked value that must stay the same."""
-    without = {"budget": ("seconds",), "data": ("source",)}.get(name, ())
-    return {key: item for key, item in value.items() if key not in without} if isinstance(value, dict) else value
+def _deciding(start: Start) -> tuple[Json, ...]:
+    """What must stay the same for a run to go on."""
+    budget = start.budget and start.budget.replace(seconds=None)
+    return (start.data.replace(source=""), start.seed, budget, start.settings)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fireforge.base.answer import Answer
 from fireforge.base.budget import Budget
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.record import RunRecord
-from fireforge.base.value import Json
 from fireforge.baseline.baselines import BASELINES
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.deliver import deliver
@@ -38,7 +38,7 @@ def build(
     out: str | Path | None = None,
     device: str = "auto",
     progress: Progress = silent,
-) -> Json:
+) -> Answer:
     """The best model that the limits allow, from a folder of pictures or a dataset's name.
 
     The same call on the same folder resumes; finished trials are not trained again. Reports and the model card are
@@ -53,7 +53,7 @@ def build(
       progress: receives updates.
 
     Returns:
-      The content of result.json.
+      The answer, which is the content of result.json; a notebook shows it as a table.
 
     Raises:
       FireforgeError: INFEASIBLE with exit code 4, where the limits cannot be met; the nearest model is kept.
@@ -66,9 +66,10 @@ def build(
     scene = look(str(data), seed=seed)
     with RunFolder(out or default_folder(str(data))) as run:
         clock = Deadline(seconds, used=run.seconds_used() + start.used())
-        begin(run, scene, {"data": scene.ref.to_json(), "budget": budget.to_json(), "seed": seed})
-        answer = run.entry("answer")
-        if answer is not None:
+        begin(run, scene, seed=seed, budget=budget)
+        written = run.entry("answer")
+        if written is not None:
+            answer = Answer.from_json(written)
             progress(Update(stage="done", note="this run was finished before; another --out starts a new one"))
         else:
             _baselines(run, scene, progress)
@@ -78,7 +79,7 @@ def build(
             deliveries = deliver(scene, run, winner, clock=clock, progress=progress)
             progress(Update(stage="finish", note="measure in a fresh process"))
             answer = settle(scene, run, winner, deliveries, budget)
-            answer |= {"seconds": round(clock.used(), 1), "command": command_line()}
+            answer = answer.replace(seconds=round(clock.used(), 1), command=command_line())
             write_result(run, answer)
         write_report(run.path)
         write_card(run.path)

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import json
 import math
+import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,15 +23,18 @@ from typing import IO
 
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.machine import usable_cores
+from fireforge.base.machine import this_machine, usable_cores
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.base.value import Json, canonical_json
-from fireforge.train.trial import lost_trial, make_ready, run_trial
-from fireforge.train.worker import first_pictures
+from fireforge.train.shelf import Shelf
+from fireforge.train.trial import lost_trial, run_trial
 from fireforge.train.world import make_world
 
 WORKER = "fireforge.train.worker"
+DATA_SHARE = 0.25  # of the memory that the pictures of all workers may take
+LOOK_S = 0.2  # between two looks whether the deadline was stopped
+Answers = queue.Queue[tuple[int, "_Worker", Json]]  # place of a trial, who trains it, what it says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +44,22 @@ class Orders:
     Args:
       trials: what to train.
       folder: of the run.
-      deadline: each stops after the epoch in which it runs out.
+      deadline: each training stops after the batch in which it runs out, and no other begins.
       most_pictures: of the training part that are used; 0 for all.
+      keep: whether checkpoints are written and taken up.
+      at_least_one: whether the first of the trials begins, for a batch, even when the deadline is over.
     """
 
     trials: Sequence[Trial]
     folder: Path
     deadline: Deadline = field(default_factory=Deadline)
     most_pictures: int = 0
+    keep: bool = True
+    at_least_one: bool = True
+
+    def begins(self, place: int) -> bool:
+        """Whether the trial at this place may begin now."""
+        return not self.deadline.over() or (self.at_least_one and place == 0)
 
     def line(self, place: int, device: str) -> str:
         """One order as a worker reads it."""
@@ -54,6 +70,7 @@ class Orders:
             "device": device,
             "seconds": left if math.isfinite(left) else None,
             "most_pictures": self.most_pictures,
+            "keep": self.keep,
         }
         return canonical_json(order) + "\n"
 
@@ -63,12 +80,17 @@ class Crew:
 
     Args:
       device: see `fireforge.train.world.make_world`; on a CPU, `size` is the number of cores, otherwise 1.
+      data_bytes: of the pictures, which each worker holds for itself; there are no more workers than a quarter of the
+        memory holds. 0 where unknown.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, *, data_bytes: int = 0) -> None:
         self._device = device
-        self.size = usable_cores() if make_world(device).device.type == "cpu" else 1
+        self.size = _size(data_bytes) if make_world(device).device.type == "cpu" else 1
         self._workers: list[_Worker] = []
+        self._shelf = Shelf()
+        self._limit = Deadline()  # of the orders that it follows now
+        self._stopped = False
 
     def __enter__(self) -> Crew:
         """Start the processes, where there are several; they import torch while this one goes on."""
@@ -79,86 +101,137 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the processes, without waiting for what they do."""
+        """End the processes, without waiting for what they do."""
         for worker in self._workers:
-            worker.stop()
+            worker.end()
+        self._workers = []
+
+    def stop(self) -> None:
+        """Let every training end after its batch and no other begin; safe in a signal handler and from any thread.
+
+        `run` still yields what was trained so far. From then on the time of all orders is up.
+        """
+        self._stopped = True
+        self._limit.stop()
+        for worker in self._workers:
+            worker.interrupt()
 
     def run(self, orders: Orders) -> Iterator[RunRecord | float]:
         """Train trials.
 
         Args:
-          orders: what to do.
+          orders: what to do; its deadline may be stopped meanwhile.
 
         Yields:
-          A record as soon as its trial is done, and between them the share of all epochs that is done, in [0, 1].
+          A record as soon as its trial is done, and between them the share of all epochs that is done, in [0, 1]. A
+          trial that the deadline keeps from beginning is not yielded.
 
         Raises:
           FireforgeError: what a trial raises, or WORKER_DIED.
         """
-        if not self._workers:
-            yield from self._alone(orders)
-            return
-        answers: queue.Queue[tuple[int, _Worker, Json]] = queue.Queue()
-        waiting = list(range(len(orders.trials)))[::-1]
+        self._limit = orders.deadline.within(math.inf)  # so that stop() leaves the caller's own alone
+        if self._stopped:
+            self._limit.stop()
+        orders = dataclasses.replace(orders, deadline=self._limit)
+        yield from self._together(orders) if self._workers else self._alone(orders)
+
+    def _together(self, orders: Orders) -> Iterator[RunRecord | float]:
+        # who still trains what a caller lost interest in cannot take orders
+        self._workers = [worker.renewed() if worker.busy else worker for worker in self._workers]
+        answers: Answers = queue.Queue()
+        places = iter(range(len(orders.trials)))
         shares = [0.0] * len(orders.trials)
-        busy = 0
-        for worker in self._workers[: len(waiting)]:
-            place = waiting.pop()
-            worker.send(orders.line(place, self._device), place, answers)
-            busy += 1
+        busy = sum(self._begin(worker, next(places, None), orders, answers) for worker in self._workers)
+        told = False
         while busy:
-            place, worker, answer = answers.get()
+            if orders.deadline.stopped() and not told:
+                told = True
+                for worker in self._workers:
+                    worker.interrupt()
+            try:
+                place, worker, answer = answers.get(timeout=LOOK_S)
+            except queue.Empty:
+                continue
             if "share" in answer:
                 shares[place] = answer["share"]
                 yield sum(shares) / len(shares)
                 continue
-            busy -= 1
+            worker.busy = "died" in answer
             shares[place] = 1.0
             record = _record(answer, orders.trials[place])
-            if waiting:
-                place = waiting.pop()
-                worker.send(orders.line(place, self._device), place, answers)
-                busy += 1
+            busy += self._begin(worker, next(places, None), orders, answers) - 1
             yield record
 
+    def _begin(self, worker: _Worker, place: int | None, orders: Orders, answers: Answers) -> bool:
+        """Send the order at a place, where there is one and it may begin."""
+        if place is None or not orders.begins(place):
+            return False
+        worker.send(orders.line(place, self._device), place, answers)
+        return True
+
     def _alone(self, orders: Orders) -> Iterator[RunRecord]:
-        for trial in orders.trials:
-            ready = first_pictures(make_ready(trial), orders.most_pictures)
+        for place, trial in enumerate(orders.trials):
+            if not orders.begins(place):
+                return
             try:
-                yield run_trial(trial, folder=orders.folder, ready=ready, device=self._device, deadline=orders.deadline)
+                yield run_trial(
+                    trial,
+                    folder=orders.folder,
+                    ready=functools.partial(self._shelf.ready, most=orders.most_pictures),
+                    device=self._device,
+                    deadline=orders.deadline,
+                    keep=orders.keep,
+                )
             except FireforgeError as error:
                 yield _lost(trial, error)
 
 
 class _Worker:
-    """One child process and the thread that listens to it."""
+    """One child process and the thread that listens to it; busy from an order to its record."""
 
     def __init__(self) -> None:
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-        command = [sys.executable, "-m", WORKER]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True
-        )
+        self.busy = False
+        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        self._listener: threading.Thread | None = None
+        command = [sys.executable, "-m", WORKER, str(os.getpid())]
+        with _interrupts_held_back():
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True
+            )
 
-    def send(self, line: str, place: int, answers: queue.Queue[tuple[int, _Worker, Json]]) -> None:
+    def send(self, line: str, place: int, answers: Answers) -> None:
         assert self._process.stdin is not None
+        self.busy = True
         try:
             self._process.stdin.write(line)
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # the listener finds the process gone and says so
-        threading.Thread(target=self._listen, args=(place, answers), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(place, answers), daemon=True)
+        self._listener.start()
 
-    def stop(self) -> None:
+    def interrupt(self) -> None:
+        if self.busy:
+            self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
         self._process.kill()
         self._process.wait()
+        if self._listener is not None:
+            self._listener.join()  # it reads to the end of what the process wrote, then the streams may go
         for stream in (self._process.stdin, self._process.stdout, self._complaints):
             if stream is not None:
                 _close(stream)
 
-    def _listen(self, place: int, answers: queue.Queue[tuple[int, _Worker, Json]]) -> None:
+    def renewed(self) -> _Worker:
+        self.end()
+        return _Worker()
+
+    def _listen(self, place: int, answers: Answers) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                break  # killed in the middle of a word
             answer = json.loads(line)
             answers.put((place, self, answer))
             if "share" not in answer:
@@ -170,6 +243,27 @@ class _Worker:
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").strip().splitlines()
         return f"exit code {code}" + (f", {lines[-1]}" if lines else "")
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A process that is started within gets SIGINT only once it has said how it takes it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _size(data_bytes: int) -> int:
+    """Workers on a CPU: one for each core, as far as the memory holds their pictures."""
+    memory, cores = this_machine().memory_bytes, usable_cores()
+    if not data_bytes or not memory:
+        return cores
+    return max(1, min(cores, int(memory * DATA_SHARE / data_bytes)))
 
 
 def _record(answer: Json, trial: Trial) -> RunRecord:

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fireforge.base.budget import Budget
+from fireforge.base.candidates import Candidates
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
+from fireforge.base.value import canonical_json
+from fireforge.export.lean import lean_json
 from fireforge.jobs.begin import command_line
 from fireforge.jobs.crew import Crew, Orders
+from fireforge.jobs.deliver import card_of
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.pace import Pace
@@ -86,10 +90,10 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
         budget=budget,
         draws=DRAWS,
         seed=search.seed,
+        card_bytes=len(canonical_json(lean_json(card_of(scene))).encode()),
     )
-    search.run.once(
-        "candidates", lambda: {"counted": found.counted, "rejected": found.rejected, "kept": len(found.kept)}
-    )
+    ledger = Candidates(counted=found.counted, rejected=found.rejected, kept=len(found.kept))
+    search.run.once("candidates", ledger.to_json)
     if found.nearest is None:
         shape = " x ".join(map(str, scene.input_shape))
         raise FireforgeError("INFEASIBLE", f"the space holds no network for {shape}", exit_code=Exit.INFEASIBLE)

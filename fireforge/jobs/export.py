@@ -7,10 +7,11 @@ from pathlib import Path
 
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError, lookup
+from fireforge.base.exported import Exported
 from fireforge.base.progress import Progress, silent
-from fireforge.base.trial import DataRef
+from fireforge.base.start import Start
 from fireforge.compress.stages import STAGES
-from fireforge.export.targets import TARGETS, Exported
+from fireforge.export.targets import TARGETS
 from fireforge.jobs.deliver import context_of, model_of, write_verified
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import look
@@ -49,12 +50,13 @@ def export(
     if start is None or not trials:
         raise FireforgeError("NO_RUN", "no trained network", where=str(folder), do="fireforge build or train")
     winner = winner_of(list(trials.values()))
-    ref = DataRef.from_json(start["data"])
+    ref = Start.from_json(start).data
     scene = look(ref.source, seed=ref.seed, known=winner.trial.preprocess)
-    model = model_of(scene, winner, run.path)
+    model = trained = model_of(scene, winner, run.path)
     context = context_of(scene, clock=Deadline(), progress=progress)
     for stage in stages:
         model, _ = STAGES[stage](model, context)
     name = "model.onnx" if form == "float32" else f"model-{form}.onnx"
     with run:
-        return write_verified(model, Path(out) if out else run.path / name, scene=scene, run=run, target=target)
+        path = Path(out) if out else run.path / name
+        return write_verified(model, path, scene=scene, run=run, trained=trained, target=target)

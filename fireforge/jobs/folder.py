@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from fireforge.base.choice import Choice
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import cannot_write, make_folder
 from fireforge.base.journal import Entry, Journal
@@ -77,11 +78,12 @@ class RunFolder:
         Returns:
           The choice.
         """
-        for entry in self.entries():
-            if entry.type == "choice" and entry.value["name"] == name:
-                return entry.value["value"]
+        choices = [Choice.from_json(entry.value) for entry in self.entries() if entry.type == "choice"]
+        for choice in choices:
+            if choice.name == name:
+                return choice.value
         value = _as_read(make())
-        self.journal.append("choice", {"name": name, "value": value, "why": why})
+        self.journal.append("choice", Choice(name=name, value=value, why=why).to_json())
         return value
 
     def seconds_used(self) -> float:

@@ -27,16 +27,17 @@ def keep_winner(run: RunFolder, winner: RunRecord) -> None:
 
 def metrics_csv(record: RunRecord) -> str:
     """Metrics by epoch as CSV text; validation columns are empty in epochs that were not judged."""
-    columns = [name for name in record.metrics if name != "val/epoch"]
-    epochs = len(record.metrics.get("train/loss", ()))
-    judged = {int(epoch): place for place, epoch in enumerate(record.metrics.get("val/epoch", ()))}
+    columns = [name for name in record.metrics if name not in ("train/epoch", "val/epoch")]
+    losses = record.metrics.get("train/loss", ())
+    epochs = record.metrics.get("train/epoch", tuple(float(number) for number in range(1, len(losses) + 1)))
+    judged = {epoch: place for place, epoch in enumerate(record.metrics.get("val/epoch", ()))}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["epoch", *columns])
-    for epoch in range(1, epochs + 1):
-        row: list[object] = [epoch]
+    for row, epoch in enumerate(epochs):
+        cells = [f"{epoch:.6g}"]
         for name in columns:
-            place = judged.get(epoch) if name.startswith("val/") else epoch - 1
-            row.append("" if place is None else f"{record.metrics[name][place]:.6g}")
-        writer.writerow(row)
+            place = judged.get(epoch) if name.startswith("val/") else row
+            cells.append("" if place is None else f"{record.metrics[name][place]:.6g}")
+        writer.writerow(cells)
     return stream.getvalue()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fireforge.base.datacard import DataCard, SamplePicture
 from fireforge.base.errors import FireforgeError
 from fireforge.base.pixels import SUFFIXES, encode_png, open_picture, to_channels
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.trial import DataRef
-from fireforge.base.value import Json
 from fireforge.data.check import drop_broken
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
@@ -103,30 +103,30 @@ def _check_losses(opened: Dataset, dataset: Dataset) -> None:
         )
 
 
-def describe(scene: Scene) -> Json:
+def describe(scene: Scene) -> DataCard:
     """The data card as the record keeps it."""
     ledger = scene.dataset.ledger()
     classes = len(scene.dataset.labels)
     counts = {
-        name: np.bincount(scene.truth[scene.part(name)], minlength=classes).tolist()
+        name: tuple(np.bincount(scene.truth[scene.part(name)], minlength=classes).tolist())
         for name in ("train", "val", "test")
     }
     ids = scene.part("train")
     shown = ids[np.linspace(0, len(ids) - 1, min(SHOWN, len(ids))).astype(int)]
-    return {
-        "source": scene.ref.source,
-        "format": scene.dataset.format,
-        "labels": list(scene.dataset.labels),
-        "counts": counts,
-        "found": ledger["found"],
-        "used": ledger["used"],
-        "skipped": ledger["skipped"],
-        "input": list(scene.input_shape),
-        "samples": [
-            {"label": scene.dataset.labels[scene.truth[i]], "png": thumbnail(scene.dataset, int(i), scene.steps)}
+    return DataCard(
+        source=scene.ref.source,
+        format=scene.dataset.format,
+        labels=scene.dataset.labels,
+        counts=counts,
+        found=ledger["found"],
+        used=ledger["used"],
+        skipped=ledger["skipped"],
+        input=scene.input_shape,
+        samples=tuple(
+            SamplePicture(label=scene.dataset.labels[scene.truth[i]], png=thumbnail(scene.dataset, int(i), scene.steps))
             for i in shown
-        ],
-    }
+        ),
+    )
 
 
 def thumbnail(dataset: Dataset, sample: int, steps: ImageSteps, *, side_px: int = 96) -> str:

@@ -7,19 +7,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from fireforge.base.answer import Answer, BestBaseline, CandidateFile, Score
+from fireforge.base.baseline import BaselineResult
 from fireforge.base.budget import Budget, Verdict, judge
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import write_json
 from fireforge.base.machine import this_machine, versions
+from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
 from fireforge.base.record import RunRecord
-from fireforge.base.value import Json
 from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.evaluate import evaluate_ids
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, encoded
 from fireforge.report.show import limit_words
-from fireforge.runtime.measure import Measurement, measure_fresh
+from fireforge.runtime.measure import measure_fresh
 from fireforge.runtime.pictures import save_pictures
 from fireforge.runtime.predictor import load
 
@@ -53,7 +55,7 @@ def _verdicts(delivery: Delivery, budget: Budget) -> tuple[Verdict, ...]:
     return judge(budget, figures, delivery.measurement.how)
 
 
-def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence[Delivery], budget: Budget) -> Json:
+def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence[Delivery], budget: Budget) -> Answer:
     """Measure the chosen file, judge the limits, evaluate it on the test part.
 
     Args:
@@ -64,57 +66,46 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
       budget: the limits.
 
     Returns:
-      The content of result.json, without seconds and command.
+      The answer, without seconds and command.
     """
     chosen = choose(deliveries, budget)
     path = Path(chosen.exported.path)
     measurement = _measured(scene, path)
     evaluation = evaluate_ids(load(path), scene.dataset, scene.part("test"), part="test", name=path.name)
-    run.journal.append("evaluation", evaluation)
+    evaluation = evaluation.replace(val_accuracy=chosen.facts.accuracy)
+    run.journal.append("evaluation", evaluation.to_json())
     verdicts = judge(budget, measurement.figures(), measurement.how)
-    return {
-        "model": {
-            "path": path.name,
-            "bytes": measurement.bytes,
-            "sha256": chosen.exported.sha256,
-            "form": chosen.exported.form,
-        },
-        "test": _test(measurement),
-        "measured": measurement.to_json(),
-        "limits": [verdict.to_json() for verdict in verdicts],
-        "feasible": all(verdict.met for verdict in verdicts),
-        "infeasible_because": _because(verdicts),
-        "spec": winner.trial.spec.to_json(),
-        "cost": winner.trial.cost.to_json() if winner.trial.cost else None,
-        "baseline": _best_baseline(run),
-        "candidates": [
-            {
-                "path": Path(d.exported.path).name,
-                "form": d.exported.form,
-                "bytes": d.exported.bytes,
-                "val_accuracy": d.facts.accuracy,
-            }
-            for d in deliveries
-        ],
-        "versions": versions(),
-        "hardware": this_machine().to_json(),
-    }
+    return Answer(
+        model=chosen.exported.replace(path=path.name, bytes=measurement.bytes),
+        test=_score(measurement),
+        measured=measurement,
+        limits=verdicts,
+        feasible=all(verdict.met for verdict in verdicts),
+        infeasible_because=_because(verdicts),
+        spec=winner.trial.spec,
+        cost=winner.trial.cost,
+        baseline=_best_baseline(run),
+        candidates=tuple(map(_candidate, deliveries)),
+        val_accuracy=chosen.facts.accuracy,
+        versions=versions(),
+        hardware=this_machine(),
+    )
 
 
-def write_result(run: RunFolder, answer: Json) -> None:
+def write_result(run: RunFolder, answer: Answer) -> None:
     """Write result.json and the record's last entry."""
-    write_json(run.path / "result.json", answer)
-    run.journal.append("answer", answer)
+    write_json(run.path / "result.json", answer.to_json())
+    run.journal.append("answer", answer.to_json())
 
 
-def refuse_if_infeasible(answer: Json, folder: Path) -> None:
+def refuse_if_infeasible(answer: Answer, folder: Path) -> None:
     """Raise INFEASIBLE with exit code 4 where a limit is not met; the nearest model is kept."""
-    if not answer["feasible"]:
+    if not answer.feasible:
         raise FireforgeError(
             "INFEASIBLE",
-            answer["infeasible_because"],
+            answer.infeasible_because,
             where=str(folder),
-            do=f"the nearest model is kept: {folder / answer['model']['path']}",
+            do=f"the nearest model is kept: {folder / answer.model.path}",
             exit_code=Exit.INFEASIBLE,
         )
 
@@ -128,10 +119,10 @@ def _measured(scene: Scene, path: Path) -> Measurement:
         return measure_fresh(path, pictures=pictures)
 
 
-def _test(measurement: Measurement) -> Json:
+def _score(measurement: Measurement) -> Score:
     share, count = measurement.accuracy or 0.0, measurement.n
     interval = wilson(round(share * count), count) if count else (0.0, 1.0)
-    return {"accuracy": share, "n": count, "interval": list(interval)}
+    return Score(accuracy=share, n=count, interval=interval)
 
 
 def _because(verdicts: Sequence[Verdict]) -> str:
@@ -144,9 +135,14 @@ def _because(verdicts: Sequence[Verdict]) -> str:
     return "; ".join(told)
 
 
-def _best_baseline(run: RunFolder) -> Json:
-    rows = [entry.value for entry in run.entries() if entry.type == "baseline"]
-    if not rows:
-        return None
-    best = max(rows, key=lambda row: row["accuracy"])
-    return {"name": best["name"], "accuracy": best["accuracy"]}
+def _candidate(delivery: Delivery) -> CandidateFile:
+    file = delivery.exported
+    return CandidateFile(
+        path=Path(file.path).name, form=file.form, bytes=file.bytes, val_accuracy=delivery.facts.accuracy
+    )
+
+
+def _best_baseline(run: RunFolder) -> BestBaseline | None:
+    rows = [BaselineResult.from_json(entry.value) for entry in run.entries() if entry.type == "baseline"]
+    best = max(rows, key=lambda row: row.accuracy, default=None)
+    return None if best is None else BestBaseline(name=best.name, accuracy=best.accuracy)

@@ -15,17 +15,18 @@ from fireforge.base.cost import Cost
 from fireforge.base.errors import FireforgeError
 from fireforge.base.postprocess import Classification
 from fireforge.base.units import show_bytes, show_seconds
-from fireforge.base.value import Json
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.report.table import text_table
 
 if TYPE_CHECKING:
+    from fireforge.base.answer import Answer
+    from fireforge.base.evaluation import Evaluation
+    from fireforge.base.parity import ParityReport
     from fireforge.base.record import RunRecord
     from fireforge.cost.count import NodeCost
     from fireforge.data.inspect import Inspection
     from fireforge.jobs.doctor import Checkup
     from fireforge.runtime.bench import BenchTable
-    from fireforge.runtime.parity import ParityReport
 
 UNREADABLE_SHOWN = 10
 COST_COLUMNS = ("params", "MACs", "activations", "peak activations", "weights", "wire a step")
@@ -100,19 +101,18 @@ def layers(rows: tuple[NodeCost, ...]) -> list[str]:
     return text_table(("layer", "operator", "output", "params", "MACs", "activations"), cells)
 
 
-def evaluation(found: Json) -> list[str]:
+def evaluation(found: Evaluation) -> list[str]:
     """Lines of `evaluate`."""
-    low, high = found["interval"]
-    columns = found["per_class"]
+    low, high = found.interval
+    columns = found.per_class
     rows = [
-        (label, f"{columns['precision'][i]:.1%}", f"{columns['recall'][i]:.1%}", f"{columns['f1'][i]:.1%}",
-         int(columns["support"][i]))
-        for i, label in enumerate(found["labels"])
-    ]  # fmt: skip
-    top = ", ".join(f"top-{k} {share:.1%}" for k, share in found["top_k"].items())
+        (label, f"{columns.precision[i]:.1%}", f"{columns.recall[i]:.1%}", f"{columns.f1[i]:.1%}", columns.support[i])
+        for i, label in enumerate(found.labels)
+    ]
+    top = ", ".join(f"top-{k} {share:.1%}" for k, share in found.top_k.items())
     return [
-        f"{found['model']} on {found['n']:,} pictures ({found['part']}): {found['accuracy']:.2%}"
-        f" (95 % interval {low:.1%} to {high:.1%}); {top}; calibration error {found['ece']:.3f}",
+        f"{found.model} on {found.n:,} pictures ({found.part}): {found.accuracy:.2%}"
+        f" (95 % interval {low:.1%} to {high:.1%}); {top}; calibration error {found.ece:.3f}",
         "",
         *text_table(("class", "precision", "recall", "F1", "pictures"), rows),
     ]
@@ -167,9 +167,10 @@ def predictions(answers: Iterable[tuple[str, Classification | FireforgeError]], 
 def trained(record: RunRecord, folder: Path) -> list[str]:
     """Lines of `train`."""
     accuracy = "not judged" if record.accuracy is None else f"{record.accuracy:.2%} on validation"
-    epochs = len(record.metrics.get("train/loss", ()))
+    losses = record.metrics.get("train/loss", ())
+    epochs = record.metrics.get("train/epoch", (float(len(losses)),))[-1]
     return [
-        f"{folder / 'weights' / 'best.safetensors'}: {accuracy} after {epochs} epochs"
+        f"{folder / 'weights' / 'best.safetensors'}: {accuracy} after {epochs:.4g} epochs"
         f" in {show_seconds(record.seconds['train'])}",
         "",
         "what now",
@@ -184,53 +185,47 @@ def prediction(name: str, answer: Classification) -> str:
     return f"{name}  {', '.join(parts)}"
 
 
-def answer(found: Json, folder: Path) -> list[str]:
+def answer(found: Answer, folder: Path) -> list[str]:
     """Lines at the end of `build`: the answer, its limits, and what to do next."""
-    model, test = found["model"], found["test"]
-    path = folder / model["path"]
-    low, high = test["interval"]
+    model, test = found.model, found.test
+    path = folder / model.path
+    low, high = test.interval
     lines = [
-        f"{path}: {model['bytes']:,} bytes ({model['form']}), {test['accuracy']:.2%} of {test['n']:,} test pictures"
-        f" (95 % interval {low:.1%} to {high:.1%}), {found['measured']['latency_ms']:.2f} ms a picture,"
-        f" in {show_seconds(found['seconds'])}"
+        f"{path}: {model.bytes:,} bytes ({model.form}), {test.accuracy:.2%} of {test.n:,} test pictures"
+        f" (95 % interval {low:.1%} to {high:.1%}), {found.measured.latency_ms:.2f} ms a picture,"
+        f" in {show_seconds(found.seconds)}"
     ]
     lines += _beside_baseline(found)
-    if found["limits"]:
+    if found.limits:
         rows = [
-            (
-                LIMIT_WORDS[v["name"]],
-                *limit_words(v["name"], v["limit"], v["achieved"]),
-                "yes" if v["met"] else "NO",
-                v["how"],
-            )
-            for v in found["limits"]
+            (LIMIT_WORDS[v.name], *limit_words(v.name, v.limit, v.achieved), "yes" if v.met else "NO", v.how)
+            for v in found.limits
         ]
         lines += ["", *text_table(("limit", "allowed", "achieved", "met", "how"), rows)]
-    path, folder = shlex.quote(str(path)), shlex.quote(str(folder))
-    use = f"python -c \"import fireforge; print(fireforge.load('{path}').predict('PICTURE'))\""
+    file, home = shlex.quote(str(path)), shlex.quote(str(folder))
+    use = f'import fireforge; print(fireforge.load({json.dumps(str(path))}).predict("PICTURE"))'
     return [
         *lines,
         "",
         "what now",
-        f"  fireforge predict {path} PICTURE",
-        f"  {use}",
-        f"  fireforge evaluate {folder}",
-        f"  fireforge bench {path}",
-        f"  report: {folder}/report.html",
+        f"  fireforge predict {file} PICTURE",
+        f"  python -c {shlex.quote(use)}",
+        f"  fireforge evaluate {home}",
+        f"  fireforge bench {file}",
+        f"  report: {home}/report.html",
     ]
 
 
-def _beside_baseline(found: Json) -> list[str]:
-    """The best baseline beside the answer, both on validation, and a warning where the network is no better."""
-    base = found["baseline"]
-    if not base:
+def _beside_baseline(found: Answer) -> list[str]:
+    """The best baseline beside the answer, both on validation, and a warning where the network is worse."""
+    base, own = found.baseline, found.on_validation()
+    if base is None:
         return []
-    own = next((c["val_accuracy"] for c in found["candidates"] if c["path"] == found["model"]["path"]), None)
     if own is None:
-        return [f"baseline {base['name']}: {base['accuracy']:.1%} on validation"]
-    lines = [f"on validation: {own:.1%}; baseline {base['name']}: {base['accuracy']:.1%}"]
-    if own < base["accuracy"]:
-        lines.append(f"WARNING: {base['name']} needs no network and is better here; a longer --time may mend it")
+        return [f"baseline {base.name}: {base.accuracy:.1%} on validation"]
+    lines = [f"on validation: {own:.1%}; baseline {base.name}: {base.accuracy:.1%}"]
+    if found.beaten_by():
+        lines.append(f"WARNING: {base.name} needs no network and is better here; a longer --time may mend it")
     return lines
 
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 from fireforge.base.errors import lookup
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
+from fireforge.base.settings import Settings
 from fireforge.base.trial import Recipe, Trial
 from fireforge.cost.count import count
 from fireforge.jobs.begin import begin, command_line
@@ -21,29 +20,6 @@ from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
 from fireforge.train.recipe import small_images
 from fireforge.train.trial import run_trial
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What may differ from the recipe.
-
-    Args:
-      net: a name of `fireforge.nets.families.NETWORKS`.
-      epochs: passes over the training part.
-      batch: samples an update; None for the recipe's.
-      lr: greatest learning rate; None for the recipe's.
-      seed: of split, weights, order and variation.
-      device: "auto", "cpu", "cuda" or "cuda:N".
-      image_size: side of the input in px; None to choose by the pictures.
-    """
-
-    net: str = "firenet-small"
-    epochs: int = 40
-    batch: int | None = None
-    lr: float | None = None
-    seed: int = 0
-    device: str = "auto"
-    image_size: int | None = None
 
 
 def train(
@@ -64,8 +40,7 @@ def train(
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
     scene = look(data, seed=settings.seed, image_size=settings.image_size)
     with RunFolder(folder) as run:
-        asked = {"data": scene.ref.to_json(), "seed": settings.seed, "settings": dataclasses.asdict(settings)}
-        begin(run, scene, asked)
+        begin(run, scene, seed=settings.seed, settings=settings)
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
         trial = Trial(
             spec=spec,

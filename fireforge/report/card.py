@@ -7,8 +7,11 @@ import json
 from pathlib import Path, PurePath
 
 import fireforge.report.show as show
+from fireforge.base.answer import Answer
+from fireforge.base.datacard import DataCard
+from fireforge.base.evaluation import Evaluation
 from fireforge.base.files import write_text
-from fireforge.base.value import Json
+from fireforge.base.start import Start
 from fireforge.report.run import read_run
 from fireforge.report.table import Cell, markdown_escape, markdown_table
 
@@ -25,35 +28,33 @@ def write_card(run_folder: str | Path) -> Path:
       The card's path.
 
     Raises:
-      FireforgeError: NO_RUN, BAD_RECORD or BAD_JSON, if there is no whole record; CANNOT_WRITE.
+      FireforgeError: NO_RUN or BAD_RECORD, if there is no whole record; CANNOT_WRITE.
     """
     run = read_run(run_folder)
-    model = ((run.answer or {}).get("model") or {}).get("path")
-    evaluation = next((row for row in run.evaluations if row.get("model") == model), None)
-    text = model_card(run.answer or {}, run.start, evaluation=evaluation)
+    text = model_card(run.answer, run.start, evaluation=run.evaluation())
     return write_text(run.folder / "README.md", text)
 
 
 def model_card(
-    answer: dict[str, Json],
-    start: dict[str, Json],
+    answer: Answer | None,
+    start: Start | None,
     *,
-    evaluation: dict[str, Json] | None = None,
+    evaluation: Evaluation | None = None,
     licence: str = "unknown",
 ) -> str:
     """The card of an answer.
 
     Args:
-      answer: the content of result.json; {} where there is none yet.
-      start: the record's first entry; {} where it is missing.
+      answer: the content of result.json; None where there is none yet.
+      start: the record's first entry; None where it is missing.
       evaluation: of the answer's file on the test part.
       licence: of the weights, in SPDX's words.
 
     Returns:
       Markdown; what the record lacks is said to be missing.
     """
-    data = start.get("dataset") or {}
-    source = PurePath(str(data.get("source") or (start.get("data") or {}).get("source") or "unknown")).name or "unknown"
+    data = start.dataset if start else None
+    source = (PurePath(data.source).name if data else "") or "unknown"
     blocks = [
         _front(answer, source, licence),
         f"# Image classifier: {markdown_escape(source)}",
@@ -74,15 +75,13 @@ def model_card(
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _front(answer: dict[str, Json], source: str, licence: str) -> str:
+def _front(answer: Answer | None, source: str, licence: str) -> str:
     """YAML front matter; each text is quoted as JSON, which YAML reads."""
-    form = (answer.get("model") or {}).get("form")
-    tags = ["image-classification", "onnx", "fireforge", *([form] if form else [])]
+    tags = ["image-classification", "onnx", "fireforge", *([answer.model.form] if answer else [])]
     lines = ["---", f"license: {_quoted(licence)}", "library_name: onnxruntime", "pipeline_tag: image-classification"]
     lines += ["tags:", *(f"- {_quoted(word)}" for word in tags)]
     lines += ["datasets:", f"- {_quoted(source)}", "metrics:", "- accuracy"]
-    accuracy = (answer.get("test") or {}).get("accuracy")
-    if accuracy is not None:
+    if answer:
         lines += [
             "model-index:",
             f"- name: {_quoted(source)}",
@@ -95,106 +94,107 @@ def _front(answer: dict[str, Json], source: str, licence: str) -> str:
             "      split: test",
             "    metrics:",
             "    - type: accuracy",
-            f"      value: {accuracy!r}",
+            f"      value: {answer.test.accuracy!r}",
         ]
     return "\n".join([*lines, "---"])
 
 
-def _summary(answer: dict[str, Json]) -> str:
-    if not answer:
+def _summary(answer: Answer | None) -> str:
+    if answer is None:
         return "**The run has no answer yet.**"
-    model, test, measured = (answer.get(key) or {} for key in ("model", "test", "measured"))
     rows: list[tuple[Cell, ...]] = [
-        ("File", str(model.get("path", show.NONE))),
-        ("Size", show.bytes_words(model.get("bytes"))),
-        ("Numbers", str(model.get("form", show.NONE))),
-        ("Test accuracy", show.percent_interval(test.get("accuracy"), test.get("interval"))),
-        ("Latency, batch 1, one thread", show.milliseconds(measured.get("latency_ms"))),
-        ("Peak memory above the bare process", show.bytes_words(measured.get("memory_bytes"))),
-        ("Network", show.spec_words(answer.get("spec") or {})),
-        ("Parameters", show.count((answer.get("cost") or {}).get("params"))),
-        ("Multiply-adds an image", show.compact((answer.get("cost") or {}).get("macs"))),
+        ("File", answer.model.path),
+        ("Size", show.bytes_words(answer.model.bytes)),
+        ("Numbers", answer.model.form),
+        ("Test accuracy", show.percent_interval(answer.test.accuracy, answer.test.interval)),
+        ("Latency, batch 1, one thread", show.milliseconds(answer.measured.latency_ms)),
+        ("Peak memory above the bare process", show.bytes_words(answer.measured.memory_bytes)),
+        ("Network", show.spec_words(answer.spec)),
+        ("Parameters", show.count(answer.cost.params if answer.cost else None)),
+        ("Multiply-adds an image", show.compact(answer.cost.macs if answer.cost else None)),
     ]
     lines = markdown_table(("Property", "Value"), rows)
-    if not answer.get("feasible", True):
-        lines = [f"**Infeasible: {markdown_escape(str(answer.get('infeasible_because', '')))}**", "", *lines]
+    better = answer.beaten_by()
+    if better is not None:
+        told = f"{markdown_escape(better.name)} needs no network and is better on the validation part"
+        lines = [f"**Warning: {told}.**", "", *lines]
+    if not answer.feasible:
+        lines = [f"**Infeasible: {markdown_escape(answer.infeasible_because)}**", "", *lines]
     return "\n".join(lines)
 
 
-def _usage(answer: dict[str, Json]) -> str:
-    path = (answer.get("model") or {}).get("path")
-    if not path:
+def _usage(answer: Answer | None) -> str:
+    if answer is None:
         return "There is no file to use yet."
-    name = PurePath(str(path)).name
+    name = PurePath(answer.model.path).name
     return f'```python\nimport fireforge\n\nmodel = fireforge.load("{name}")\nprint(model.predict("picture.png"))\n```'
 
 
-def _data(data: dict[str, Json], source: str) -> str:
-    if not data:
+def _data(data: DataCard | None, source: str) -> str:
+    if data is None:
         return "The record does not describe the data."
-    labels = [markdown_escape(str(label)) for label in data.get("labels") or []]
-    counts = {part: sum(numbers) for part, numbers in (data.get("counts") or {}).items()}
-    told = ", ".join(f"{count:,} {part}" for part, count in counts.items()) or "not counted"
+    labels = [markdown_escape(label) for label in data.labels]
+    told = ", ".join(f"{sum(numbers):,} {part}" for part, numbers in data.counts.items()) or "not counted"
     classes = f": {', '.join(labels)}" if 0 < len(labels) <= MOST_LABELS else ""
-    skipped = ", ".join(f"{count:,} {code}" for code, count in (data.get("skipped") or {}).items()) or "none"
+    skipped = ", ".join(f"{count:,} {code}" for code, count in data.skipped.items()) or "none"
     return "\n".join(
         (
             f"- Source: {markdown_escape(source)}",
             f"- Pictures: {told}",
-            f"- Found {show.count(data.get('found'))}, used {show.count(data.get('used'))}, skipped: {skipped}",
+            f"- Found {show.count(data.found)}, used {show.count(data.used)}, skipped: {skipped}",
             f"- {len(labels):,} classes{classes}",
         )
     )
 
 
-def _test(answer: dict[str, Json], evaluation: dict[str, Json] | None) -> list[str]:
-    test = answer.get("test") or {}
-    if test.get("accuracy") is None:
+def _test(answer: Answer | None, evaluation: Evaluation | None) -> list[str]:
+    if answer is None:
         return ["No file has been evaluated on the test part."]
-    accuracy = show.percent_interval(test["accuracy"], test.get("interval"))
-    baseline = answer.get("baseline") or {}
-    told = f"{accuracy} of {show.count(test.get('n'))} pictures that played no part in any choice."
-    if baseline.get("accuracy") is not None:
-        name = markdown_escape(str(baseline.get("name", "?")))
-        told += f" Best baseline, on the validation part: {name}, {show.percent(baseline['accuracy'])}."
-    scores, labels = (evaluation or {}).get("per_class") or {}, (evaluation or {}).get("labels") or []
-    if not all(len(scores.get(key) or []) == len(labels) > 0 for key in ("precision", "recall", "support")):
+    accuracy = show.percent_interval(answer.test.accuracy, answer.test.interval)
+    told = f"{accuracy} of {show.count(answer.test.n)} pictures that played no part in any choice."
+    if answer.baseline is not None:
+        name, own = markdown_escape(answer.baseline.name), answer.on_validation()
+        told += f" Best baseline, on the validation part: {name}, {show.percent(answer.baseline.accuracy)}"
+        told += "." if own is None else f"; the network has {show.percent(own)} there."
+    if evaluation is None:
         return [told]
+    scores = evaluation.per_class
     rows = [
-        (str(label), show.percent(scores["precision"][i]), show.percent(scores["recall"][i]), scores["support"][i])
-        for i, label in enumerate(labels[:MOST_LABELS])
+        (label, show.percent(scores.precision[i]), show.percent(scores.recall[i]), show.count(scores.support[i]))
+        for i, label in enumerate(evaluation.labels[:MOST_LABELS])
     ]
     return [told, "\n".join(markdown_table(("Class", "Precision", "Recall", "Pictures"), rows))]
 
 
-def _limits(answer: dict[str, Json]) -> list[str]:
-    limits = answer.get("limits") or []
-    if not limits:
+def _limits(answer: Answer | None) -> list[str]:
+    if answer is None or not answer.limits:
         return ["None." if answer else "Not judged yet."]
     rows = []
-    for verdict in limits:
-        limit, achieved = show.limit_words(verdict["name"], verdict["limit"], verdict["achieved"])
-        met = "not measured" if verdict["achieved"] is None else "yes" if verdict["met"] else "no"
-        rows.append((show.LIMIT_WORDS.get(verdict["name"], verdict["name"]), limit, achieved, met, verdict["how"]))
+    for verdict in answer.limits:
+        limit, achieved = show.limit_words(verdict.name, verdict.limit, verdict.achieved)
+        met = "not measured" if verdict.achieved is None else "yes" if verdict.met else "no"
+        rows.append((show.LIMIT_WORDS.get(verdict.name, verdict.name), limit, achieved, met, verdict.how))
     return ["\n".join(markdown_table(("Limit", "Allowed", "Achieved", "Met", "How it was measured"), rows))]
 
 
-def _fit(data: dict[str, Json]) -> str:
-    shape = data.get("input")
-    colour = "in gray" if shape and shape[0] == 1 else "in colour"
-    size = f" It sees every picture as {shape[1]} × {shape[2]} pixels {colour}." if shape else ""
+def _fit(data: DataCard | None) -> str:
+    size = ""
+    if data is not None:
+        channels, high, wide = data.input
+        size = f" It sees every picture as {high} × {wide} pixels {'in gray' if channels == 1 else 'in colour'}."
     return (
         "The numbers hold for pictures like those of the data above: of the same classes, taken in the same way."
         f"{size} It always answers with one of its classes, also for a picture of none of them."
     )
 
 
-def _made(answer: dict[str, Json], start: dict[str, Json]) -> list[str]:
-    command = answer.get("command") or start.get("command")
-    versions = answer.get("versions") or start.get("versions") or {}
-    lines = [f"    {' '.join(str(command).split())}"] if command else ["The record holds no command."]
-    facts = [f"Seed {start['seed']}."] if "seed" in start else []
-    facts += [", ".join(f"{package} {version}" for package, version in versions.items()) + "."] if versions else []
+def _made(answer: Answer | None, start: Start | None) -> list[str]:
+    command = (answer.command if answer else "") or (start.command if start else "")
+    known = answer or start
+    lines = [f"    {' '.join(command.split())}"] if command else ["The record holds no command."]
+    facts = [f"Seed {start.seed}."] if start else []
+    if known and known.versions:
+        facts.append(", ".join(f"{package} {version}" for package, version in known.versions.items()) + ".")
     return [*lines, " ".join(facts)]
 
 

@@ -44,7 +44,7 @@ def write_report(run_folder: str | Path) -> Path:
       The page's path.
 
     Raises:
-      FireforgeError: NO_RUN, BAD_RECORD or BAD_JSON, if there is no whole record; CANNOT_WRITE.
+      FireforgeError: NO_RUN or BAD_RECORD, if there is no whole record; CANNOT_WRITE.
     """
     run = read_run(run_folder)
     return write_text(run.folder / "report.html", page(run))

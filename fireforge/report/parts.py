@@ -124,7 +124,7 @@ def code(text: str, title: str) -> Markup:
     return tag("div", tag("h3", title), tag("pre", tag("code", text)), class_="listing")
 
 
-def picture(png: object, caption: object, *, title: str = "") -> Markup:
+def picture(png: str, caption: object, *, title: str = "") -> Markup:
     """A picture from the record with its caption; a frame with words where it is no PNG.
 
     Args:
@@ -154,13 +154,11 @@ def _side(index: int, words: Collection[int]) -> str | None:
     return None if index in words else "num"
 
 
-def _source(png: object) -> tuple[str, int] | None:
+def _source(png: str) -> tuple[str, int] | None:
     """A data URI and the picture's greater side; None for what is no base64 of a whole PNG.
 
     Small files stay as they are, bit for bit; larger ones, which are photos, become JPEG so that the page stays light.
     """
-    if not isinstance(png, str):
-        return None
     try:
         data = base64.b64decode(png, validate=True)
         image = decode(data, where="record", max_pixels=MOST_PIXELS)

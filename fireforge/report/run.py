@@ -3,16 +3,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from fireforge.base.answer import Answer
+from fireforge.base.baseline import BaselineResult
+from fireforge.base.candidates import Candidates
+from fireforge.base.choice import Choice
+from fireforge.base.datacard import DataCard
 from fireforge.base.errors import FireforgeError
+from fireforge.base.evaluation import Evaluation
+from fireforge.base.exported import Exported
 from fireforge.base.files import sha256_of_file
 from fireforge.base.journal import Entry, Journal
+from fireforge.base.parity import ParityReport
 from fireforge.base.record import RunRecord, StageReport
-from fireforge.base.value import Json, sha256_of
+from fireforge.base.start import Start
+from fireforge.base.value import Value
 
 RECORD = "record.jsonl"
+T = TypeVar("T", bound=Value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +34,12 @@ class Run:
     Args:
       folder: the run folder.
       sha256: of record.jsonl.
-      start: command, data, budget, hardware, versions, seed and dataset; empty where the record lacks it.
+      start: how the run began; None where the record lacks it.
       choices: made by a clock, in order.
       baselines: one a name.
       candidates: how many were counted and rejected.
       trials: one a digest, in order.
-      stages: of compression, in order.
+      stages: of compression, one a name, in order.
       exports: one a path.
       parities: one a model.
       evaluations: one a model.
@@ -36,21 +48,20 @@ class Run:
 
     folder: Path
     sha256: str
-    start: dict[str, Json] = field(default_factory=dict)
-    choices: tuple[dict[str, Json], ...] = ()
-    baselines: tuple[dict[str, Json], ...] = ()
-    candidates: dict[str, Json] | None = None
+    start: Start | None = None
+    choices: tuple[Choice, ...] = ()
+    baselines: tuple[BaselineResult, ...] = ()
+    candidates: Candidates | None = None
     trials: tuple[RunRecord, ...] = ()
     stages: tuple[StageReport, ...] = ()
-    exports: tuple[dict[str, Json], ...] = ()
-    parities: tuple[dict[str, Json], ...] = ()
-    evaluations: tuple[dict[str, Json], ...] = ()
-    answer: dict[str, Json] | None = None
+    exports: tuple[Exported, ...] = ()
+    parities: tuple[ParityReport, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    answer: Answer | None = None
 
-    def dataset(self) -> dict[str, Json]:
-        """The data's description; empty where the record lacks it."""
-        found = self.start.get("dataset")
-        return found if isinstance(found, dict) else {}
+    def dataset(self) -> DataCard | None:
+        """The data's description; None where the record lacks it."""
+        return self.start.dataset if self.start else None
 
     def varied(self) -> frozenset[str]:
         """Parameters in which the trials' networks differ; all of them where there is one network only."""
@@ -61,11 +72,15 @@ class Run:
 
     def chosen(self) -> RunRecord | None:
         """The last trial of the network that the answer names; None without an answer or such a trial."""
-        spec = (self.answer or {}).get("spec")
-        if not spec:
+        if self.answer is None:
             return None
-        digest = sha256_of(spec)
+        digest = self.answer.spec.digest()
         return next((trial for trial in reversed(self.trials) if trial.trial.spec.digest() == digest), None)
+
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation of the answer's file; None without an answer or such an evaluation."""
+        path = self.answer.model.path if self.answer else None
+        return next((found for found in self.evaluations if found.model == path), None)
 
     def best(self) -> RunRecord | None:
         """The most accurate trial on the highest rung that has an accuracy; None without trials."""
@@ -83,41 +98,52 @@ def read_run(run_folder: str | Path) -> Run:
       The evidence; where an entry came twice (a run that was resumed), the later one counts.
 
     Raises:
-      FireforgeError: NO_RUN, if the folder holds no record; BAD_RECORD or BAD_JSON, if it is damaged.
+      FireforgeError: NO_RUN, if the folder holds no record; BAD_RECORD, if a line is damaged or is not what its type
+        says.
     """
     folder = Path(run_folder)
     path = folder / RECORD
     if not path.is_file():
         raise FireforgeError("NO_RUN", f"no {RECORD}", where=str(folder), do="the folder that a build wrote")
-    entries = Journal(path).read()
-    for entry in entries:
-        if not isinstance(entry.value, dict):
-            raise FireforgeError("BAD_RECORD", f"a {entry.type!r} entry that is no object", where=str(path))
-    trials = {record.trial_digest: record for record in map(RunRecord.from_json, _of(entries, "trial"))}
+    values = _Values(path, Journal(path).read())
     return Run(
         folder=folder,
         sha256=sha256_of_file(path),
-        start=_last(entries, "start") or {},
-        choices=tuple(_of(entries, "choice")),
-        baselines=_unique(entries, "baseline", "name"),
-        candidates=_last(entries, "candidates"),
-        trials=tuple(trials.values()),
-        stages=tuple(StageReport.from_json(value) for value in _unique(entries, "stage", "stage")),
-        exports=_unique(entries, "export", "path"),
-        parities=_unique(entries, "parity", "model"),
-        evaluations=_unique(entries, "evaluation", "model"),
-        answer=_last(entries, "answer"),
+        start=values.last("start", Start),
+        choices=values.all("choice", Choice),
+        baselines=values.unique("baseline", BaselineResult, lambda value: value.name),
+        candidates=values.last("candidates", Candidates),
+        trials=values.unique("trial", RunRecord, lambda value: value.trial_digest),
+        stages=values.unique("stage", StageReport, lambda value: value.stage),
+        exports=values.unique("export", Exported, lambda value: value.path),
+        parities=values.unique("parity", ParityReport, lambda value: value.model),
+        evaluations=values.unique("evaluation", Evaluation, lambda value: value.model),
+        answer=values.last("answer", Answer),
     )
 
 
-def _of(entries: list[Entry], kind: str) -> list[dict[str, Json]]:
-    return [entry.value for entry in entries if entry.type == kind]
+class _Values:
+    """The entries of a record as values; one that is not what its type says is an error that names its line."""
 
+    def __init__(self, path: Path, entries: list[Entry]) -> None:
+        self._path, self._entries = path, entries
 
-def _last(entries: list[Entry], kind: str) -> dict[str, Json] | None:
-    values = _of(entries, kind)
-    return values[-1] if values else None
+    def all(self, type: str, kind: type[T]) -> tuple[T, ...]:
+        lines = [number for number, entry in enumerate(self._entries, 1) if entry.type == type]
+        return tuple(self._value(number, kind) for number in lines)
 
+    def last(self, type: str, kind: type[T]) -> T | None:
+        return next(reversed(self.all(type, kind)), None)
 
-def _unique(entries: list[Entry], kind: str, key: str) -> tuple[dict[str, Json], ...]:
-    return tuple({value.get(key): value for value in _of(entries, kind)}.values())
+    def unique(self, type: str, kind: type[T], key: Callable[[T], str]) -> tuple[T, ...]:
+        return tuple({key(value): value for value in self.all(type, kind)}.values())
+
+    def _value(self, number: int, kind: type[T]) -> T:
+        entry = self._entries[number - 1]
+        try:
+            return kind.from_json(entry.value)
+        except FireforgeError as error:
+            where = f"{self._path} line {number} ({entry.type})"
+            raise FireforgeError(
+                "BAD_RECORD", f"{error.where}: {error.what}", where=where, allowed=error.allowed
+            ) from error

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from fireforge.base.budget import LIMITS
+from fireforge.base.spec import NetSpec
 from fireforge.base.units import show_bytes
 
 NONE = "–"  # what stands where nothing was measured
@@ -95,8 +96,8 @@ def margin_words(name: str, limit: float, achieved: float | None) -> str:
     return f"{sign}{size}{share}"
 
 
-def spec_words(spec: dict[str, object], *, only: Collection[str] | None = None) -> str:
-    """A NetSpec's JSON as "firenet(base=16, blocks=4)".
+def spec_words(spec: NetSpec, *, only: Collection[str] | None = None) -> str:
+    """A NetSpec as "firenet(base=16, blocks=4)".
 
     Args:
       spec: of a network.
@@ -105,10 +106,8 @@ def spec_words(spec: dict[str, object], *, only: Collection[str] | None = None) 
     Returns:
       One line.
     """
-    params = spec.get("params")
-    items = params.items() if isinstance(params, dict) else ()
-    told = ", ".join(f"{key}={value}" for key, value in items if only is None or key in only)
-    return f"{spec.get('family', '?')}({told})"
+    told = ", ".join(f"{key}={value}" for key, value in spec.params.items() if only is None or key in only)
+    return f"{spec.family}({told})"
 
 
 def _quantity(name: str, value: float | None, digits: int) -> str:

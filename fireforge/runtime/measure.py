@@ -9,66 +9,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.machine import Hardware, this_machine
+from fireforge.base.machine import this_machine
+from fireforge.base.measurement import Measurement
 from fireforge.base.pixels import Picture
-from fireforge.base.value import Value, canonical_json
+from fireforge.base.value import canonical_json
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.runtime.pictures import Pictures, as_array, generated, read_pictures
 from fireforge.runtime.predictor import Predictor, load, model_file
 
 DISTINCT = 16  # pictures that the timed predictions go round
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement(Value):
-    """Figures of one file.
-
-    Args:
-      bytes: on disk, all of it.
-      latency_ms: median time of one prediction of one picture.
-      latency_p90_ms: nine of ten predictions take at most this.
-      memory_bytes: peak resident memory less that before the file was loaded; None where the system does not tell.
-      load_ms: from path to a predictor.
-      accuracy: share of right answers; None where no pictures were given.
-      n: pictures behind the accuracy.
-      runs: predictions behind the latency.
-      threads: that one operator may use.
-      runtime: what ran it.
-      torch_loaded: whether torch was in the process; it must not be.
-      hardware: the machine.
-      how: figure to how it was measured, in words.
-    """
-
-    bytes: int
-    latency_ms: float
-    latency_p90_ms: float
-    memory_bytes: int | None
-    load_ms: float
-    accuracy: float | None
-    n: int
-    runs: int
-    threads: int
-    runtime: str
-    torch_loaded: bool
-    hardware: Hardware
-    how: dict[str, str]
-
-    def figures(self) -> dict[str, float]:
-        """What was measured of what `fireforge.base.budget.LIMITS` is held against."""
-        found = {
-            "bytes": self.bytes,
-            "latency_ms": self.latency_ms,
-            "memory_bytes": self.memory_bytes,
-            "accuracy": self.accuracy,
-        }
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def measure(
@@ -91,19 +47,22 @@ def measure(
     """
     path = model_file(path)
     given = None if pictures is None else read_pictures(pictures)
-    reset_peak()
-    before = resident_bytes()
+    shown = [] if given is None else [as_array(picture) for picture in given.pictures[:DISTINCT]]
+    memory = _Memory()
     start = time.perf_counter()
     predictor = load(path, threads=threads)
     load_ms = (time.perf_counter() - start) * 1e3
-    times_ms = _time(predictor, _shown(predictor, given), runs=runs, warmup=warmup)
-    peak = peak_bytes()
+    if not shown:
+        with memory.paused():
+            shown = generated(predictor.card.preprocess.steps(), DISTINCT)
+    times_ms = _time(predictor, shown, runs=runs, warmup=warmup)
+    memory_bytes = memory.most()
     n = 0 if given is None else len(given.labels)
     return Measurement(
         bytes=path.stat().st_size,
         latency_ms=float(np.median(times_ms)),
         latency_p90_ms=float(np.quantile(times_ms, 0.9)),
-        memory_bytes=None if peak is None or before is None else max(0, peak - before),
+        memory_bytes=memory_bytes,
         load_ms=load_ms,
         accuracy=None if given is None else _accuracy(predictor, given),
         n=n,
@@ -112,7 +71,7 @@ def measure(
         runtime=type(predictor.session).__name__,
         torch_loaded="torch" in sys.modules,
         hardware=this_machine(),
-        how=_how(runs=runs, warmup=warmup, threads=threads, n=n),
+        how=_how(runs=runs, warmup=warmup, threads=threads, n=n, memory=memory_bytes is not None),
     )
 
 
@@ -181,10 +140,32 @@ def main(arguments: Sequence[str]) -> int:
     return int(Exit.DONE)
 
 
-def _shown(predictor: Predictor, given: Pictures | None) -> list[np.ndarray]:
-    if given is None:
-        return generated(predictor.card.preprocess.steps(), DISTINCT)
-    return [as_array(picture) for picture in given.pictures[:DISTINCT]]
+class _Memory:
+    """The most memory above what is held when it is made; what is held after a pause and was not before is ours."""
+
+    def __init__(self) -> None:
+        self._known = reset_peak()
+        self._before = resident_bytes()
+        self._most = 0
+
+    def most(self) -> int | None:
+        """Bytes; None where the system does not tell or the peak did not begin anew."""
+        peak = peak_bytes()
+        if not self._known or peak is None or self._before is None:
+            return None
+        self._most = max(self._most, peak - self._before)
+        return self._most
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside does not count, nor does what it leaves behind."""
+        self.most()
+        start = resident_bytes()
+        yield
+        end = resident_bytes()
+        self._known = reset_peak() and self._known
+        if self._before is not None and start is not None and end is not None:
+            self._before += max(0, end - start)
 
 
 def _time(predictor: Predictor, shown: Sequence[Picture], *, runs: int, warmup: int) -> np.ndarray:
@@ -205,12 +186,15 @@ def _accuracy(predictor: Predictor, given: Pictures) -> float:
     return float(np.mean(right))
 
 
-def _how(*, runs: int, warmup: int, threads: int, n: int) -> dict[str, str]:
+def _how(*, runs: int, warmup: int, threads: int, n: int, memory: bool) -> dict[str, str]:
+    no_memory = "not measured: this system does not tell a process its peak memory, or does not let it begin anew"
     run = f"{runs} predictions after {warmup}, one picture each, {threads} thread(s)"
     return {
         "bytes": "size of the file on disk",
         "latency_ms": f"median of {run}; from pixels in memory to label: resize, normalize, network, softmax",
-        "memory_bytes": f"peak resident memory less that before load; over load and {run}",
+        "memory_bytes": f"peak resident memory less that before load, without the pictures shown; over load and {run}"
+        if memory
+        else no_memory,
         **({"accuracy": f"{n} pictures through the same predictor"} if n else {}),
     }
 

@@ -11,9 +11,9 @@ import onnxruntime
 
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.graph import Dim, TensorType
+from fireforge.base.model import METADATA_KEY
 from fireforge.runtime.feeds import check_feeds
 
-METADATA_KEY = "fireforge"
 CPU = "CPUExecutionProvider"
 DTYPES = {
     "tensor(float)": "float32",

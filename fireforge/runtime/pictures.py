@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.files import write_bytes
 from fireforge.base.pixels import Picture, open_picture
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import golden_bytes
@@ -39,14 +41,18 @@ def save_pictures(path: str | Path, pictures: np.ndarray | list[bytes], labels: 
 
     Returns:
       The path.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE, if the folder is missing, not writable or full; nothing half written stays.
     """
     numbers = np.asarray(labels, np.int64)
+    stream = io.BytesIO()
     if isinstance(pictures, np.ndarray):
-        np.savez(path, pictures=pictures, labels=numbers)
-        return Path(path)
-    ends = np.cumsum([len(data) for data in pictures], dtype=np.int64)
-    np.savez(path, files=np.frombuffer(b"".join(pictures), np.uint8), ends=ends, labels=numbers)
-    return Path(path)
+        np.savez(stream, pictures=pictures, labels=numbers)
+    else:
+        ends = np.cumsum([len(data) for data in pictures], dtype=np.int64)
+        np.savez(stream, files=np.frombuffer(b"".join(pictures), np.uint8), ends=ends, labels=numbers)
+    return write_bytes(path, stream.getvalue())
 
 
 def read_pictures(path: str | Path) -> Pictures:

@@ -49,7 +49,14 @@ class Survey:
 
 
 def survey(
-    space: SpaceFn, *, classes: int, input_shape: tuple[int, int, int], budget: Budget, draws: int, seed: int
+    space: SpaceFn,
+    *,
+    classes: int,
+    input_shape: tuple[int, int, int],
+    budget: Budget,
+    draws: int,
+    seed: int,
+    card_bytes: int | None = None,
 ) -> Survey:
     """Draw, count, reject.
 
@@ -60,6 +67,7 @@ def survey(
       budget: max_bytes is held against the predicted int8 file.
       draws: how many are drawn.
       seed: of the draws.
+      card_bytes: of the card in each file; None to guess.
 
     Returns:
       The survey; found = kept + rejected + repeated.
@@ -69,7 +77,7 @@ def survey(
     nearest: Candidate | None = None
     for index in range(draws):
         spec = space(classes, input_shape, rng(seed, 0, index))
-        candidate = _counted(spec)
+        candidate = _counted(spec, card_bytes)
         if candidate is None:
             rejected["impossible"] = rejected.get("impossible", 0) + 1
             continue
@@ -101,11 +109,11 @@ def spread(kept: tuple[Candidate, ...], number: int) -> tuple[Candidate, ...]:
     return tuple(kept[place] for place in sorted(places))
 
 
-def _counted(spec: NetSpec) -> Candidate | None:
+def _counted(spec: NetSpec, card_bytes: int | None) -> Candidate | None:
     try:
         graph = build_graph(spec)
     except FireforgeError as error:
         if error.code != "BAD_SPEC":
             raise
         return None
-    return Candidate(spec=spec, cost=count(graph), bytes=onnx_bytes(graph, form="int8"))
+    return Candidate(spec=spec, cost=count(graph), bytes=onnx_bytes(graph, form="int8", card_bytes=card_bytes))

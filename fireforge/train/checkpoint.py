@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,37 @@ INDEX = "checkpoint.json"
 KEPT = 2  # states on disk: the newest, and the one before it should the newest be damaged
 
 
-def save_checkpoint(
-    folder: Path, *, owner: str, epoch: int, parts: dict[str, Any], metrics: dict[str, list[float]]
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How far a training has come.
+
+    Args:
+      epochs: passes over the training part; a share of one counts as that.
+      metrics: name to numbers by epoch so far.
+      seconds: of training behind it, those before an interruption too.
+    """
+
+    epochs: float = 0.0
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str, Any]) -> None:
     """Write the state after an epoch; an older one is removed only when the new one is named.
 
     Args:
       folder: made where absent.
       owner: digest of the trial, so that another trial's state is never taken up.
-      epoch: epochs finished.
+      course: whole epochs finished, metrics and seconds so far.
       parts: "module" and "optimizer" and, where used, "ema".
-      metrics: name to numbers by epoch so far.
     """
     make_folder(folder)
     tensors, steps = _flatten(parts)
+    epoch = int(course.epochs)
     path = folder / f"epoch-{epoch:05d}.safetensors"
     sha256 = write_weights(path, tensors)
-    state = {"epoch": epoch, "file": path.name, "sha256": sha256, "metrics": metrics, "ema_steps": steps}
+    state = {"epoch": epoch, "file": path.name, "sha256": sha256, "ema_steps": steps}
+    state |= {"metrics": course.metrics, "seconds": course.seconds}
     older = [item for item in _states(folder, owner) if item["epoch"] < epoch]
     states = [state, *older][:KEPT]
     write_json(folder / INDEX, {"owner": owner, "states": states, "sha256": sha256_of([owner, states])})
@@ -46,9 +61,7 @@ def save_checkpoint(
             file.unlink()
 
 
-def load_checkpoint(
-    folder: Path, *, owner: str, parts: dict[str, Any], progress: Progress = silent
-) -> tuple[int, dict[str, list[float]]]:
+def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress: Progress = silent) -> Course:
     """Take up the newest whole state; a damaged one is told and the one before it taken.
 
     Since a training is a function of its trial, an older state leads to the same weights, only later.
@@ -60,7 +73,7 @@ def load_checkpoint(
       progress: told of a damaged state.
 
     Returns:
-      Epochs finished and metrics so far; (0, {}) where there is nothing of this trial.
+      How far it came; the start of a course where there is nothing of this trial.
 
     Raises:
       FireforgeError: BAD_WEIGHTS or NO_FILE, if no state is whole or the index is damaged.
@@ -74,12 +87,12 @@ def load_checkpoint(
             progress(Update(stage="train", done=state["epoch"], unit="epoch", note=f"not used: {error.line()}"))
             continue
         _restore(parts, tensors, state["ema_steps"], folder)
-        return state["epoch"], state["metrics"]
+        return Course(epochs=state["epoch"], metrics=state["metrics"], seconds=state["seconds"])
     if failure is not None:
         raise FireforgeError(
             failure.code, failure.what, where=failure.where, do=f"remove {folder} to train from the start"
         ) from failure
-    return 0, {}
+    return Course()
 
 
 def _states(folder: Path, owner: str) -> list[dict[str, Any]]:

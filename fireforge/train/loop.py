@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +19,14 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.rng import key_of
 from fireforge.base.trial import Recipe
-from fireforge.train.checkpoint import load_checkpoint, save_checkpoint
+from fireforge.train.checkpoint import Course, load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
+from fireforge.train.norms import refresh_norms
 from fireforge.train.optimizer import make_optimizer
 from fireforge.train.schedule import learning_rate
 from fireforge.train.world import World
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Watch:
 
     Args:
       progress: receives one update an epoch.
-      deadline: the training stops after the epoch in which it runs out.
+      deadline: the training stops after the batch in which it runs out.
       judge_every: epochs between two looks at the validation part; the last epoch is always judged.
     """
 
@@ -76,53 +76,59 @@ class Watch:
     judge_every: int = 1
 
 
-def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> dict[str, list[float]]:
-    """Train a module and leave the weights to use in it: the averaged ones where the recipe averages.
+def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Course:
+    """Train a module and leave the weights to use in it: averaged where the recipe averages, with their own statistics.
 
     Args:
       module: on the world's device; changed in place.
       task: what to do.
       keeping: checkpoints; a state of the same owner is taken up.
-      watch: progress and deadline.
+      watch: progress and deadline; a training that the deadline cuts is finished and judged like a whole one.
 
     Returns:
-      "train/loss", "train/accuracy", "lr": one number an epoch; "val/loss", "val/accuracy" and "val/epoch": one each
-      time the validation part was judged.
+      How far it came. Its metrics are "train/loss", "train/accuracy", "lr" and "train/epoch", one number an epoch, and
+      "val/loss", "val/accuracy" and "val/epoch", one each time the validation part was judged. Where the last epoch
+      was cut, its numbers are those of the part that was trained.
 
     Raises:
       FireforgeError: DIVERGED, if the loss is not finite.
     """
-    recipe = task.recipe
-    optimizer = make_optimizer(module, recipe)
-    ema = Ema(module, recipe.ema) if recipe.ema else None
+    start, epochs = time.monotonic(), task.recipe.epochs
+    optimizer = make_optimizer(module, task.recipe)
+    ema = Ema(module, task.recipe.ema) if task.recipe.ema else None
     parts = {"module": module, "optimizer": optimizer, "ema": ema}
-    first, metrics = 0, dict[str, list[float]]()
+    course = Course()
     if keeping.folder is not None:
-        first, metrics = load_checkpoint(keeping.folder, owner=keeping.owner, parts=parts, progress=watch.progress)
-    for epoch in range(first, recipe.epochs):
+        course = load_checkpoint(keeping.folder, owner=keeping.owner, parts=parts, progress=watch.progress)
+    start -= course.seconds
+    for epoch in range(int(course.epochs), epochs):
         with _seeded(task.batching.seed, epoch, task.world.device):
-            found = train_epoch(module, task, epoch=epoch, optimizer=optimizer, ema=ema)
-        last = epoch + 1 == recipe.epochs or watch.deadline.over()
-        if len(task.ready.val) and (last or (epoch + 1) % watch.judge_every == 0):
-            found.update(_judge_val(module, task, ema), **{"val/epoch": epoch + 1.0})
-        # a look that only the deadline asked for is told but not kept, so that a resumed training equals a whole one
-        regular = epoch + 1 == recipe.epochs or (epoch + 1) % watch.judge_every == 0
-        kept = _with(metrics, {k: v for k, v in found.items() if regular or not k.startswith("val/")})
-        if keeping.folder is not None and (last or (epoch + 1) % keeping.every == 0):
-            save_checkpoint(keeping.folder, owner=keeping.owner, epoch=epoch + 1, parts=parts, metrics=kept)
-        metrics = _with(metrics, found)
-        watch.progress(Update(stage="train", done=epoch + 1, total=recipe.epochs, unit="epoch", note=_note(found)))
-        if last:
+            found = train_epoch(module, task, epoch=epoch, optimizer=optimizer, ema=ema, deadline=watch.deadline)
+        done, over = found["train/epoch"], watch.deadline.over()
+        if len(task.ready.val) and done < epochs and done % watch.judge_every == 0:
+            found |= _judge_val(module, task, epoch=done, state=ema.state if ema is not None else None)
+        course = Course(epochs=done, metrics=_with(course.metrics, found), seconds=time.monotonic() - start)
+        due = over or done == epochs or done % keeping.every == 0
+        if keeping.folder is not None and done == epoch + 1 and due:  # a cut epoch is trained anew by who resumes
+            save_checkpoint(keeping.folder, owner=keeping.owner, course=course, parts=parts)
+        if over or done == epochs:
             break
-    if ema is not None:
-        module.load_state_dict(ema.state)
-    return metrics
+        watch.progress(Update(stage="train", done=done, total=epochs, unit="epoch", note=_note(course.metrics)))
+    metrics = _finish(module, task, ema=ema, course=course)
+    watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(metrics)))
+    return Course(epochs=course.epochs, metrics=metrics, seconds=time.monotonic() - start)
 
 
 def train_epoch(
-    module: nn.Module, task: Task, *, epoch: int, optimizer: torch.optim.Optimizer, ema: Ema | None
+    module: nn.Module,
+    task: Task,
+    *,
+    epoch: int,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+    deadline: Deadline,
 ) -> dict[str, float]:
-    """One pass over the training pictures.
+    """One pass over the training pictures, or its first batches where the deadline runs out.
 
     Args:
       module: changed in place.
@@ -130,28 +136,31 @@ def train_epoch(
       epoch: from 0.
       optimizer: of the module's parameters.
       ema: the average that follows, or None.
+      deadline: no batch begins after it, but the first.
 
     Returns:
-      Means over the samples: "train/loss", "train/accuracy" (against the most likely target), and the last "lr".
+      Means over the samples seen: "train/loss", "train/accuracy" (against the most likely target), the last "lr", and
+      "train/epoch", the epochs behind it: a whole number unless this one was cut.
 
     Raises:
       FireforgeError: DIVERGED, if the loss is not finite.
     """
     module.train()
-    count = len(task.ready.train)
-    per_epoch = steps_per_epoch(count, task.batching)
+    per_epoch = steps_per_epoch(len(task.ready.train), task.batching)
     sums = torch.zeros(2, device=task.world.device)
-    rate = 0.0
-    epoch_batches = batches(task.ready.train, task.batching, epoch=epoch, world=task.world)
-    for index, (inputs, targets) in enumerate(epoch_batches):
-        rate = learning_rate(task.recipe, epoch * per_epoch + index, per_epoch)
+    rate, steps, seen = 0.0, 0, 0
+    for inputs, targets in batches(task.ready.train, task.batching, epoch=epoch, world=task.world):
+        rate = learning_rate(task.recipe, epoch * per_epoch + steps, per_epoch)
         loss, right = train_step(module, optimizer, inputs, targets, rate=rate, recipe=task.recipe)
         sums += torch.stack([loss * len(inputs), right])
         if ema is not None:
             ema.update(module)
-    loss_mean, accuracy = (sums / count).tolist()
+        steps, seen = steps + 1, seen + len(inputs)
+        if deadline.over():
+            break
+    loss_mean, accuracy = (sums / seen).tolist()
     _check_finite(loss_mean, f"the loss of epoch {epoch + 1}")
-    return {"train/loss": loss_mean, "train/accuracy": accuracy, "lr": rate}
+    return {"train/loss": loss_mean, "train/accuracy": accuracy, "lr": rate, "train/epoch": epoch + steps / per_epoch}
 
 
 def train_step(
@@ -193,12 +202,26 @@ def _with(metrics: dict[str, list[float]], found: dict[str, float]) -> dict[str,
     return metrics | {name: [*metrics.get(name, ()), value] for name, value in found.items()}
 
 
-def _judge_val(module: nn.Module, task: Task, ema: Ema | None) -> dict[str, float]:
-    state = ema.state if ema is not None else None
+def _finish(module: nn.Module, task: Task, *, ema: Ema | None, course: Course) -> dict[str, list[float]]:
+    """Leave the weights to use in the module and judge them; a look at the same epoch before gives way to this one."""
+    if ema is not None:
+        module.load_state_dict(ema.state)
+    refresh_norms(module, task.ready.train, task.batching, world=task.world)
+    if not len(task.ready.val):
+        return course.metrics
+    metrics = course.metrics
+    if metrics.get("val/epoch", [0.0])[-1] == course.epochs:
+        metrics = {name: numbers[: -1 if name.startswith("val/") else None] for name, numbers in metrics.items()}
+    return _with(metrics, _judge_val(module, task, epoch=course.epochs, state=None))
+
+
+def _judge_val(
+    module: nn.Module, task: Task, *, epoch: float, state: Mapping[str, torch.Tensor] | None
+) -> dict[str, float]:
     logits = logits_of(module, task.ready.val, task.batching, world=task.world, state=state)
     found = judge(logits, task.ready.val.labels)
     _check_finite(found["loss"], "the loss on the validation part")
-    return {f"val/{name}": value for name, value in found.items()}
+    return {**{f"val/{name}": value for name, value in found.items()}, "val/epoch": epoch}
 
 
 def _check_finite(loss: float, name: str) -> None:
@@ -217,9 +240,10 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
 def _precision(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[None]:
     if recipe.precision == "float32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[recipe.precision])
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _note(found: dict[str, float]) -> str:
-    note = f"loss {found['train/loss']:.3f}"
-    return f"{note}, val {found['val/accuracy']:.1%}" if "val/accuracy" in found else note
+def _note(metrics: dict[str, list[float]]) -> str:
+    note = f"loss {metrics['train/loss'][-1]:.3f}"
+    judged = metrics.get("val/epoch", [0.0])[-1] == metrics["train/epoch"][-1]
+    return f"{note}, val {metrics['val/accuracy'][-1]:.1%}" if judged else note

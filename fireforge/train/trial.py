@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,21 @@ from fireforge.nets.module import GraphModule, arrays_of, initialise
 from fireforge.train.feed import Batching, Pictures, Ready
 from fireforge.train.loop import Keeping, Task, Watch, fit
 from fireforge.train.weights import write_weights
-from fireforge.train.world import World, accelerator_name, make_world
+from fireforge.train.world import accelerator_name, make_world
 
 CHECKPOINT = "checkpoint"
+Reader = Callable[[Trial], Ready]  # takes a trial and gives the pictures that it is trained and judged on
 
 
 def run_trial(
     trial: Trial,
     *,
     folder: str | Path,
-    ready: Ready | None = None,
+    ready: Ready | Reader | None = None,
     device: str = "auto",
     progress: Progress = silent,
     deadline: Deadline | None = None,
+    keep: bool = True,
 ) -> RunRecord:
     """Train what a trial describes and write its weights.
 
@@ -45,35 +48,41 @@ def run_trial(
       trial: what to train, on what, how.
       folder: of the run; weights go to trials/<first 12 digits of the trial's digest>.safetensors, the state of an
         unfinished training to checkpoint/<these digits>, where the same call takes it up.
-      ready: the trial's pictures where the caller has them at hand; otherwise they are read.
+      ready: the trial's pictures where the caller has them at hand, or who gives them; None for `make_ready`.
       device: see `fireforge.train.world.make_world`.
       progress: receives one update an epoch.
-      deadline: training stops after the epoch in which it runs out.
+      deadline: training stops after the batch in which it runs out, and not before the first.
+      keep: whether the state is written, and taken up where there is one.
 
     Returns:
-      The record; its accuracy is that on the validation part after the last epoch.
+      The record; its accuracy is that of the written weights on the validation part, its seconds["train"] count what
+      was trained before an interruption too.
     """
     start = time.monotonic()
     world = make_world(device)
-    ready = ready or make_ready(trial)
+    pictures = ready if isinstance(ready, Ready) else (ready or make_ready)(trial)
     loaded = time.monotonic()
     with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
         module = GraphModule(build_graph(trial.spec))
     initialise(module, trial.seed)
     module.to(world.device)
-    metrics = _train(module, trial, ready, folder=Path(folder), world=world, watch=_watch(trial, progress, deadline))
+    state = Path(folder) / CHECKPOINT / trial.digest()[:12]
+    task = Task(recipe=trial.recipe, ready=pictures, batching=batching_of(trial), world=world)
+    every = max(1, trial.recipe.epochs // 20)
+    keeping = Keeping(folder=state if keep else None, owner=trial.digest(), every=every)
+    watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every)
+    course = fit(module, task, keeping=keeping, watch=watch)
     weights = make_folder(Path(folder) / "trials") / f"{trial.digest()[:12]}.safetensors"
     sha256 = write_weights(weights, arrays_of(module))
-    state = Path(folder) / CHECKPOINT / trial.digest()[:12]
-    if len(metrics.get("train/loss", ())) == trial.recipe.epochs and state.exists():
+    if keep and course.epochs == trial.recipe.epochs and state.exists():
         shutil.rmtree(state)  # trained whole and safe: its state is of no more use
     return RunRecord(
         trial=trial,
         trial_digest=trial.digest(),
-        metrics={name: tuple(numbers) for name, numbers in metrics.items()},
-        accuracy=metrics["val/accuracy"][-1] if metrics.get("val/accuracy") else None,
-        seconds={"data": loaded - start, "train": time.monotonic() - loaded},
-        samples={"train": len(ready.train), "val": len(ready.val)},
+        metrics={name: tuple(numbers) for name, numbers in course.metrics.items()},
+        accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
+        seconds={"data": loaded - start, "train": course.seconds},
+        samples={"train": len(pictures.train), "val": len(pictures.val)},
         weights=str(weights.relative_to(folder)),
         weights_sha256=sha256,
         hardware=this_machine(accelerator=accelerator_name(world)),
@@ -140,17 +149,3 @@ def batching_of(trial: Trial) -> Batching:
         augment=recipe.augment,
         seed=trial.seed,
     )
-
-
-def _train(
-    module: GraphModule, trial: Trial, ready: Ready, *, folder: Path, world: World, watch: Watch
-) -> dict[str, list[float]]:
-    digest = trial.digest()
-    keeping = Keeping(folder=folder / CHECKPOINT / digest[:12], owner=digest, every=max(1, trial.recipe.epochs // 20))
-    task = Task(recipe=trial.recipe, ready=ready, batching=batching_of(trial), world=world)
-    return fit(module, task, keeping=keeping, watch=watch)
-
-
-def _watch(trial: Trial, progress: Progress, deadline: Deadline | None) -> Watch:
-    every = max(1, trial.recipe.epochs // 20)
-    return Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every)

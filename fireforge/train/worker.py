@@ -2,18 +2,22 @@
 """A process that runs trials: orders come in as JSON lines on stdin, records go out as JSON lines on stdout.
 
 No pickle and no import of the caller's main module, so it works from a script, a notebook or a service alike. An order
-is {"trial": Trial, "folder": str, "device": str, "seconds": float | null, "most_pictures": int}; an answer is
-{"share": float} after each epoch, then {"record": RunRecord} or {"error": {"code", "what", ...}}.
+is {"trial": Trial, "folder": str, "device": str, "seconds": float | null, "most_pictures": int, "keep": bool}; an
+answer is {"share": float} after each epoch, then {"record": RunRecord} or {"error": {"code", "what", ...}}. SIGINT ends
+the training of the present order, whose record still follows; the end of the parent ends the process.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 import math
 import os
 import signal
 import sys
+import threading
+import time
+from types import FrameType
 from typing import IO
 
 import torch
@@ -23,8 +27,10 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.progress import Update
 from fireforge.base.trial import Trial
 from fireforge.base.value import Json, canonical_json
-from fireforge.train.feed import Pictures, Ready
-from fireforge.train.trial import make_ready, run_trial
+from fireforge.train.shelf import Shelf
+from fireforge.train.trial import run_trial
+
+LOOK_S = 0.5  # between two looks for the parent
 
 
 class Worker:
@@ -36,8 +42,8 @@ class Worker:
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
-        self._parent = os.getppid()
-        self._held: tuple[Json, Ready] | None = None
+        self._shelf = Shelf()
+        self._deadline = Deadline()  # made before its order comes, so that no interrupt is lost between two orders
 
     def serve(self, orders: IO[str]) -> None:
         """Answer every order until the stream ends.
@@ -47,46 +53,40 @@ class Worker:
         """
         for line in orders:
             try:
-                self._say({"record": self._run(json.loads(line))})
+                answer = {"record": self._run(json.loads(line))}
             except FireforgeError as error:
-                self._say({"error": error_json(error)})
+                answer = {"error": error_json(error)}
+            self._deadline = Deadline()  # before the answer: an interrupt that comes after it means the next order
+            self._say(answer)
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Stop the present order after its batch, or the next one if none runs: it may lie in the pipe already.
+
+        Args:
+          number: of the signal.
+          frame: where it came in.
+        """
+        self._deadline.stop()
 
     def _run(self, order: Json) -> Json:
-        trial = Trial.from_json(order["trial"])
         seconds = math.inf if order["seconds"] is None else order["seconds"]
         record = run_trial(
-            trial,
+            Trial.from_json(order["trial"]),
             folder=order["folder"],
-            ready=first_pictures(self._ready(trial), order["most_pictures"]),
+            ready=functools.partial(self._shelf.ready, most=order["most_pictures"]),
             device=order["device"],
             progress=self._progress,
-            deadline=Deadline(seconds),
+            deadline=self._deadline.within(seconds),
+            keep=order["keep"],
         )
         return record.to_json()
 
-    def _ready(self, trial: Trial) -> Ready:
-        key = (trial.data, trial.preprocess, trial.parts)
-        if self._held is None or self._held[0] != key:
-            self._held = (key, make_ready(trial))
-        return self._held[1]
-
     def _progress(self, update: Update) -> None:
-        if os.getppid() != self._parent:
-            sys.exit(1)  # nobody waits for the answer any more
         self._say({"share": update.done / max(1.0, update.total)})
 
     def _say(self, answer: Json) -> None:
         self._out.write(canonical_json(answer) + "\n")
         self._out.flush()
-
-
-def first_pictures(ready: Ready, most: int) -> Ready:
-    """The same pictures with at most so many of the training part; 0 for all."""
-    if not most:
-        return ready
-    train = ready.train
-    few = Pictures(pixels=train.pixels[:most], labels=train.labels[:most], ids=train.ids[:most])
-    return dataclasses.replace(ready, train=few)
 
 
 def error_json(error: FireforgeError) -> Json:
@@ -95,12 +95,27 @@ def error_json(error: FireforgeError) -> Json:
     return {**{name: getattr(error, name) for name in names}, "exit_code": int(error.exit_code)}
 
 
+def end_with(parent: int) -> None:
+    """End this process within a second of its parent's end, whatever it does then.
+
+    Args:
+      parent: process id.
+    """
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os._exit(1)  # nobody waits for the answer any more
+
+
 def main() -> None:
-    """One thread a process; Ctrl-C is the parent's to handle; stray prints go to stderr."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread a process; the argument is the parent's process id; stray prints go to stderr."""
     torch.set_num_threads(1)
     answers, sys.stdout = sys.stdout, sys.stderr
-    Worker(answers).serve(sys.stdin)
+    worker = Worker(answers)
+    threading.Thread(target=end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    signal.signal(signal.SIGINT, worker.interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back until now by who started this process
+    worker.serve(sys.stdin)
 
 
 if __name__ == "__main__":

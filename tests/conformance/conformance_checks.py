@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fireforge.base.canonical import graph_digest
 from fireforge.base.errors import FireforgeError
+from fireforge.base.exported import Exported
 from fireforge.base.graph import Graph
 from fireforge.base.model import Card, Model, dense
 from fireforge.base.postprocess import Postprocess
@@ -35,7 +36,6 @@ from fireforge.data.pixels import load_pixels
 from fireforge.data.split import split
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.export.qdq import lower
-from fireforge.export.targets import Exported
 from fireforge.nets.families import FAMILIES, build_graph
 from fireforge.nets.module import GraphModule, arrays_of, initialise
 from fireforge.runtime.onnx_runtime import OnnxSession

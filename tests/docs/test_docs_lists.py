@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import fireforge
+from fireforge.base.answer import Answer
 from fireforge.base.errors import Exit
 from fireforge.base.ops.table import OPERATORS
 from fireforge.compress.stages import STAGES
@@ -118,6 +120,11 @@ def test_types_of_record_entries_are_those_that_are_written() -> None:
         if (kept or getattr(call.func, "attr", "") == "once") and call.args and isinstance(call.args[0], ast.Constant):
             written.add(str(call.args[0].value))
     assert {row[0] for row in rows("files.md", "## record.jsonl")} == written
+
+
+def test_fields_of_result_json_are_those_of_the_answer() -> None:
+    listed = [name for row in rows("files.md", "## result.json") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(listed) == sorted(field.name for field in dataclasses.fields(Answer))
 
 
 def test_members_are_named_on_their_room_s_page() -> None:

@@ -19,10 +19,11 @@ import typer.main
 from PIL import Image
 
 from fireforge.base.files import write_json
+from fireforge.base.settings import Settings
 from fireforge.cli import app
 from fireforge.data.open import open_dataset
 from fireforge.jobs.export import export
-from fireforge.jobs.train import Settings, train
+from fireforge.jobs.train import train
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import fireforge.report.parts as parts
 import fireforge.report.show as show
+from fireforge.base.baseline import BaselineResult
+from fireforge.base.datacard import DataCard
 from fireforge.base.units import show_seconds
-from fireforge.base.value import Json
 from fireforge.report.markup import Markup, tag
 from fireforge.report.run import Run
 from fireforge.report.svg import Bar, bars
@@ -18,12 +19,9 @@ MOST_BARS = 24  # classes drawn; more are told in words
 def data_card(run: Run) -> Markup:
     """Source, counts of each class and part, what was skipped and why, sample pictures."""
     data = run.dataset()
-    if not data:
+    if data is None:
         return parts.section("data", "Data", parts.missing("The record does not describe the data."))
-    samples = [
-        parts.picture(sample.get("png"), parts.name(sample.get("label", "?")), title=f"{sample.get('label', '?')}")
-        for sample in data.get("samples") or []
-    ]
+    samples = [parts.picture(sample.png, parts.name(sample.label), title=sample.label) for sample in data.samples]
     return parts.section(
         "data",
         "Data",
@@ -33,30 +31,29 @@ def data_card(run: Run) -> Markup:
     )
 
 
-def _facts(run: Run, data: dict[str, Json]) -> Markup:
-    shape, ref = data.get("input"), run.start.get("data") or {}
-    counts, skipped = data.get("counts") or {}, data.get("skipped") or {}
+def _facts(run: Run, data: DataCard) -> Markup:
+    channels, high, wide = data.input
     rows: list[tuple[str, object]] = [
-        ("Source", parts.name(data.get("source", ""))),
-        ("Format", data.get("format", "")),
-        ("Classes", show.count(len(data.get("labels") or []))),
-        ("Input", f"{shape[0]} × {shape[1]} × {shape[2]} (channels, height, width)" if shape else ""),
+        ("Source", parts.name(data.source)),
+        ("Format", data.format),
+        ("Classes", show.count(len(data.labels))),
+        ("Input", f"{channels} × {high} × {wide} (channels, height, width)"),
     ]
     rows += [
-        (words.capitalize(), f"{show.count(sum(counts[part]))} pictures") for part, words in PARTS if part in counts
+        (words.capitalize(), f"{show.count(sum(data.counts[part]))} pictures")
+        for part, words in PARTS
+        if part in data.counts
     ]
-    used = data.get("used")
-    if data.get("found") is not None and used is not None:
-        left_out = "".join(f" + {show.count(number)} {code}" for code, number in sorted(skipped.items()))
-        rows.append(("Found", f"{show.count(data['found'])} = {show.count(used)} used{left_out or ' + 0 skipped'}"))
-    if ref:
-        rows.append(("Split", f"seed {ref.get('seed', '?')}"))
+    left_out = "".join(f" + {show.count(number)} {code}" for code, number in sorted(data.skipped.items()))
+    rows.append(("Found", f"{show.count(data.found)} = {show.count(data.used)} used{left_out or ' + 0 skipped'}"))
+    if run.start:
+        rows.append(("Split", f"seed {run.start.data.seed}"))
     return parts.pairs(rows)
 
 
-def _counts(data: dict[str, Json]) -> Markup:
-    labels, counts = data.get("labels") or [], data.get("counts") or {}
-    present = [(part, words) for part, words in PARTS if len(counts.get(part) or []) == len(labels)]
+def _counts(data: DataCard) -> Markup:
+    labels, counts = data.labels, data.counts
+    present = [(part, words) for part, words in PARTS if part in counts]
     if not labels or not present:
         return parts.missing("The record holds no counts by class.")
     totals = [sum(counts[part][index] for part, _ in present) for index in range(len(labels))]
@@ -64,7 +61,7 @@ def _counts(data: dict[str, Json]) -> Markup:
     shown = sorted(shown) if len(labels) <= MOST_BARS else shown
     rows = [
         Bar(
-            label=str(labels[index]),
+            label=labels[index],
             parts=tuple(
                 (counts[part][index], f"part-{part}", f"{labels[index]}, {words}: {counts[part][index]:,}")
                 for part, words in present
@@ -84,18 +81,8 @@ def baselines(run: Run) -> Markup:
     lead = "What needs no network: a network that does not beat these is not worth its bytes."
     if not run.baselines:
         return parts.section("baselines", "Baselines", parts.missing("The record holds no baseline."), lead=lead)
-    rows: list[tuple[object, ...]] = [
-        (
-            parts.name(row.get("name", "?")),
-            show.percent(row.get("accuracy")),
-            show.interval_words(row.get("interval")),
-            show.bytes_words(row.get("bytes")),
-            show_seconds(row["seconds"]) if row.get("seconds") is not None else show.NONE,
-            show.count(row.get("samples")),
-        )
-        for row in run.baselines
-    ]
-    drawn = [_bar(str(row.get("name", "?")), row.get("accuracy"), "bar plain") for row in run.baselines]
+    rows = [_baseline_row(row) for row in run.baselines]
+    drawn = [_bar(row.name, row.accuracy, "bar plain") for row in run.baselines]
     network = _network(run)
     if network is not None:
         label, accuracy, size = network
@@ -111,13 +98,21 @@ def baselines(run: Run) -> Markup:
     )
 
 
+def _baseline_row(row: BaselineResult) -> tuple[object, ...]:
+    return (
+        parts.name(row.name),
+        show.percent(row.accuracy),
+        show.interval_words(row.interval),
+        show.bytes_words(row.bytes),
+        show_seconds(row.seconds),
+        show.count(row.samples),
+    )
+
+
 def _network(run: Run) -> tuple[str, float | None, int | None] | None:
     """Label, validation accuracy and bytes of the answer's file, else of the best trial."""
-    answer = run.answer or {}
-    model = answer.get("model") or {}
-    for row in answer.get("candidates") or []:
-        if row.get("path") == model.get("path"):
-            return "the answer", row.get("val_accuracy"), row.get("bytes")
+    if run.answer is not None and run.answer.on_validation() is not None:
+        return "the answer", run.answer.on_validation(), run.answer.model.bytes
     best = run.chosen() or run.best()
     return None if best is None else ("best trial", best.accuracy, None)
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 import fireforge.report.parts as parts
 import fireforge.report.show as show
-from fireforge.base.value import Json
+from fireforge.base.evaluation import Evaluation
 from fireforge.report.heat import MOST_CLASSES, heat
 from fireforge.report.markup import Markup, join, tag
 from fireforge.report.run import Run
@@ -19,14 +19,13 @@ MOST_PAIRS = 30  # confused pairs listed
 
 def evaluation(run: Run) -> Markup:
     """Confusion matrix, per-class table, worst mistakes and reliability of the answer's file."""
-    shown = _of_answer(run)
+    shown = run.evaluation() or next(reversed(run.evaluations), None)
     if shown is None:
         gap = parts.missing("No file has been evaluated on the test part.")
         return parts.section("test", "Test", gap)
-    model = PurePath(str(shown.get("model", "?"))).name
-    accuracy = show.percent_interval(shown.get("accuracy"), shown.get("interval"))
-    lead = f"{model} on {show.count(shown.get('n'))} pictures of the {shown.get('part', '?')} part: {accuracy}."
-    tops = {key: share for key, share in (shown.get("top_k") or {}).items() if key != "1"}
+    accuracy = show.percent_interval(shown.accuracy, shown.interval)
+    lead = f"{PurePath(shown.model).name} on {show.count(shown.n)} pictures of the {shown.part} part: {accuracy}."
+    tops = {key: share for key, share in shown.top_k.items() if key != "1"}
     if tops:
         lead += " Right answer among the first " + ", ".join(f"{k}: {show.percent(v)}" for k, v in tops.items()) + "."
     return parts.section(
@@ -34,18 +33,8 @@ def evaluation(run: Run) -> Markup:
     )
 
 
-def _of_answer(run: Run) -> dict[str, Json] | None:
-    """The evaluation of the answer's file; the last one where there is no such."""
-    chosen = ((run.answer or {}).get("model") or {}).get("path")
-    same = [row for row in run.evaluations if row.get("model") == chosen]
-    known = same or list(run.evaluations)
-    return known[-1] if known else None
-
-
-def _confusion(shown: dict[str, Json]) -> Markup:
-    table, labels = shown.get("confusion") or [], [str(label) for label in shown.get("labels") or []]
-    if not labels or len(table) != len(labels):
-        return parts.missing("The record holds no confusion matrix.")
+def _confusion(shown: Evaluation) -> Markup:
+    table, labels = shown.confusion, shown.labels
     body = parts.figure(heat(table, labels), "Counts by true class and answer") if len(labels) <= MOST_CLASSES else None
     pairs = [
         (table[row][column], row, column)
@@ -65,38 +54,32 @@ def _confusion(shown: dict[str, Json]) -> Markup:
     return listed if body is None else parts.columns(join((tag("h3", "Confusion"), body)), listed)
 
 
-def _per_class(shown: dict[str, Json]) -> Markup:
-    scores, labels = shown.get("per_class") or {}, shown.get("labels") or []
-    if not all(len(scores.get(key) or []) == len(labels) > 0 for key in ("precision", "recall", "f1", "support")):
-        return parts.missing("The record holds no numbers by class.")
+def _per_class(shown: Evaluation) -> Markup:
+    scores = shown.per_class
     rows = [
-        (
-            parts.name(label),
-            *(show.percent(scores[key][i]) for key in ("precision", "recall", "f1")),
-            scores["support"][i],
-        )
-        for i, label in enumerate(labels)
-    ]
+        (parts.name(label), *(show.percent(column[i]) for column in (scores.precision, scores.recall, scores.f1)),
+         show.count(scores.support[i]))
+        for i, label in enumerate(shown.labels)
+    ]  # fmt: skip
     header = ("Class", "Precision", "Recall", "F1", "Pictures")
     return join((tag("h3", "By class"), parts.table(header, rows, tall=True)))
 
 
-def _worst(shown: dict[str, Json]) -> Markup:
-    worst = shown.get("worst") or []
-    if not worst:
-        return parts.missing("The record holds no pictures of mistakes.")
+def _worst(shown: Evaluation) -> Markup | None:
+    if not shown.worst:
+        return None
     cards = []
-    for row in worst:
-        truth, answer, score = row.get("truth", "?"), row.get("answer", "?"), row.get("score")
-        caption = [parts.name(truth), " → ", tag("strong", parts.name(answer)), f" {show.percent(score, digits=0)}"]
-        title = f"{row.get('name', '?')}: {truth} answered as {answer} with {show.percent(score)}"
-        cards.append(parts.picture(row.get("png"), caption, title=title))
+    for row in shown.worst:
+        told = f" {show.percent(row.score, digits=0)}"
+        caption = [parts.name(row.truth), " → ", tag("strong", parts.name(row.answer)), told]
+        title = f"{row.name}: {row.truth} answered as {row.answer} with {show.percent(row.score)}"
+        cards.append(parts.picture(row.png, caption, title=title))
     note = tag("p", "Truth → answer and its score; the surest mistakes first.", class_="note")
     return join((tag("h3", "Worst mistakes"), note, parts.gallery(cards)))
 
 
-def _reliability(shown: dict[str, Json]) -> Markup:
-    bins = [row for row in shown.get("reliability") or [] if row.get("n")]
+def _reliability(shown: Evaluation) -> Markup:
+    bins = [row for row in shown.reliability if row.n]
     if not bins:
         return parts.missing("The record holds no reliability diagram.")
     share = tuple(index / 5 for index in range(6))
@@ -104,22 +87,20 @@ def _reliability(shown: dict[str, Json]) -> Markup:
         x=Axis(ticks=share, label="score of the answer", show=lambda value: f"{100 * value:.0f} %"),
         y=Axis(ticks=share, label="share that is right", show=lambda value: f"{100 * value:.0f} %"),
     )
-    most = max(row["n"] for row in bins)
+    most = max(row.n for row in bins)
     marks = [
         Dot(
-            x=row["confidence"],
-            y=row["accuracy"],
-            tip=f"scores near {show.percent(row['confidence'])}: {show.percent(row['accuracy'])} of {row['n']:,} right",
+            x=row.confidence,
+            y=row.accuracy,
+            tip=f"scores near {show.percent(row.confidence)}: {show.percent(row.accuracy)} of {row.n:,} right",
             style="dot rung-2",
-            radius=3 + 8 * (row["n"] / most) ** 0.5,
+            radius=3 + 8 * (row.n / most) ** 0.5,
         )
         for row in bins
     ]
     ideal = line(frame, [(0.0, 0.0), (1.0, 1.0)], style="ideal")
     drawing = chart(frame, ideal, dots(frame, marks), title="Reliability diagram")
-    told = (
-        f"Expected calibration error {show.percent(shown.get('ece'))}: how far scores and shares lie apart on average."
-    )
+    told = f"Expected calibration error {show.percent(shown.ece)}: how far scores and shares lie apart on average."
     caption = (
         "A dot is a group of answers with about the same score, its area their number; honest scores lie on the line."
     )

@@ -7,9 +7,9 @@ from pathlib import PurePath
 
 import fireforge.report.parts as parts
 import fireforge.report.show as show
+from fireforge.base.parity import ParityReport
 from fireforge.base.record import Facts
 from fireforge.base.units import show_seconds
-from fireforge.base.value import Json
 from fireforge.report.markup import Markup, join, tag
 from fireforge.report.run import Run
 
@@ -54,17 +54,17 @@ def _stage_rows(stage: str, before: Facts, after: Facts, seconds: float) -> list
 def _exports(run: Run) -> Markup:
     if not run.exports:
         return parts.missing("No file has been exported.")
-    candidates = {row.get("path"): row for row in (run.answer or {}).get("candidates") or []}
-    chosen = ((run.answer or {}).get("model") or {}).get("path")
+    judged = {file.path: file.val_accuracy for file in run.answer.candidates} if run.answer else {}
+    chosen = run.answer.model.path if run.answer else None
     rows = [
         (
-            PurePath(str(row.get("path", "?"))).name,
-            row.get("form", "?"),
-            show.bytes_words(row.get("bytes")),
-            show.percent((candidates.get(row.get("path")) or {}).get("val_accuracy")),
-            parts.badge("the answer", True) if row.get("path") == chosen else "",
+            PurePath(file.path).name,
+            file.form,
+            show.bytes_words(file.bytes),
+            show.percent(judged.get(file.path)),
+            parts.badge("the answer", True) if file.path == chosen else "",
         )
-        for row in run.exports
+        for file in run.exports
     ]
     header = ("File", "Numbers", "Bytes", "Validation accuracy", "")
     return join((tag("h3", "Files"), parts.table(header, rows, words=(0, 1, 4))))
@@ -80,67 +80,50 @@ def parity(run: Run) -> Markup:
     return parts.section("parity", "Parity", [_parity_of(row) for row in run.parities], lead=lead)
 
 
-def _parity_of(row: dict[str, Json]) -> Markup:
-    passed = bool(row.get("passed"))
-    head = tag(
-        "h3",
-        PurePath(str(row.get("model", "?"))).name,
-        " ",
-        parts.badge("passed" if passed else "refused", passed),
-    )
-    told = f"{show.count(row.get('pictures'))} pictures, {show.percent(row.get('agreement'))} with the same label."
+def _parity_of(row: ParityReport) -> Markup:
+    badge = parts.badge("passed" if row.passed else "refused", row.passed)
+    told = f"{show.count(row.pictures)} pictures, {show.percent(row.agreement)} with the same label."
     taps = [
         (
-            tap.get("tap", "?"),
-            _scientific(tap.get("difference")),
-            _scientific(tap.get("bound")),
-            parts.badge("within" if tap.get("passed") else "over", bool(tap.get("passed"))),
+            tap.tap,
+            f"{tap.difference:.3g}",
+            f"{tap.bound:.3g}",
+            parts.badge("within" if tap.passed else "over", tap.passed),
         )
-        for tap in row.get("taps") or []
+        for tap in row.taps
     ]
-    header = ("Tap", "Greatest difference", "Bound", "")
-    table = parts.table(header, taps, words=(0, 3)) if taps else parts.missing("The record holds no taps.")
-    return join((head, tag("p", told, class_="note"), table))
+    return join(
+        (
+            tag("h3", PurePath(row.model).name, " ", badge),
+            tag("p", told, class_="note"),
+            parts.table(("Tap", "Greatest difference", "Bound", ""), taps, words=(0, 3)),
+        )
+    )
 
 
 def ledger(run: Run) -> Markup:
     """What was counted before training, beside what was measured at the end."""
-    answer = run.answer or {}
-    trial = run.chosen() or run.best()
-    counted = None if trial is None else trial.trial.cost
-    cost = answer.get("cost") or (None if counted is None else counted.to_json())
-    if not cost:
+    trial, measured = run.chosen() or run.best(), run.answer.measured if run.answer else None
+    own = run.answer.cost if run.answer else None
+    cost = own or (trial.trial.cost if trial else None)
+    if cost is None:
         return parts.section("ledger", "Ledger", parts.missing("No network has been counted."))
-    measured = answer.get("measured") or {}
-    file_bytes = measured.get("bytes", (answer.get("model") or {}).get("bytes"))
-    latency, macs = measured.get("latency_ms"), cost.get("macs")
-    rate = f"{show.compact(macs / latency * 1e3)} MAC/s" if latency and macs else show.NONE
+    latency_ms = measured.latency_ms if measured else None
+    rate = f"{show.compact(cost.macs / latency_ms * 1e3)} MAC/s" if latency_ms else show.NONE
+    memory, file = (measured.memory_bytes, measured.bytes) if measured else (None, None)
     rows = (
-        ("Parameters", show.count(cost.get("params")), "", ""),
-        ("Multiply-adds (MACs) an image", show.count(macs), show.milliseconds(latency), rate),
-        ("Activations an image", show.count(cost.get("activations")), "", ""),
-        _against(
-            "Peak activation bytes",
-            "memory of the process",
-            cost,
-            "peak_activation_bytes",
-            measured.get("memory_bytes"),
-        ),
-        _against("Weight bytes as trained", "file", cost, "weight_bytes", file_bytes),
+        ("Parameters", show.count(cost.params), "", ""),
+        ("Multiply-adds (MACs) an image", show.count(cost.macs), show.milliseconds(latency_ms), rate),
+        ("Activations an image", show.count(cost.activations), "", ""),
+        _against("Peak activation bytes, against memory of the process", cost.peak_activation_bytes, memory),
+        _against("Weight bytes as trained, against file", cost.weight_bytes, file),
     )
-    whose = "" if answer.get("cost") else " The answer's own count is missing: this is the best trial's."
+    whose = "" if own else " The answer's own count is missing: this is the best trial's."
     lead = "Counted from the graph before training, for one picture, and measured on the answer's file at the end."
     header = ("", "Counted", "Measured", "Measured by counted")
     return parts.section("ledger", "Ledger", parts.table(header, rows), lead=lead + whose)
 
 
-def _against(words: str, what: str, cost: dict[str, Json], key: str, measured: float | None) -> tuple[str, ...]:
-    counted = cost.get(key)
+def _against(words: str, counted: int, measured: int | None) -> tuple[str, ...]:
     ratio = f"{measured / counted:.2f}" if counted and measured is not None else show.NONE
-    return (f"{words}, against {what}", show.bytes_words(counted), show.bytes_words(measured), ratio)
-
-
-def _scientific(value: float | None) -> str:
-    if value is None:
-        return show.NONE
-    return "0" if value == 0 else f"{value:.3g}"
+    return (words, show.bytes_words(counted), show.bytes_words(measured), ratio)

@@ -30,13 +30,12 @@ def design_space(run: Run) -> Markup:
 def _candidates(run: Run) -> Markup:
     if run.candidates is None:
         return parts.missing("The record does not say how many candidates were counted.")
-    rejected = run.candidates.get("rejected") or {}
     reasons = ", ".join(
         f"{count:,} by {show.LIMIT_WORDS[key].lower()}" if key in show.LIMIT_WORDS else f"{count:,} {key}"
-        for key, count in rejected.items()
+        for key, count in run.candidates.rejected.items()
     )
-    told = f"{show.count(run.candidates.get('counted'))} candidates were counted before any was trained; "
-    told += f"rejected: {reasons or 'none'}; kept: {show.count(run.candidates.get('kept'))}."
+    told = f"{show.count(run.candidates.counted)} candidates were counted before any was trained; "
+    told += f"rejected: {reasons or 'none'}; kept: {show.count(run.candidates.kept)}."
     return tag("p", told, class_="lead")
 
 
@@ -65,7 +64,7 @@ def _scatter(run: Run, judged: list[RunRecord]) -> Markup:
 
 
 def _tip(trial: RunRecord, varied: frozenset[str]) -> str:
-    spec = show.spec_words(trial.trial.spec.to_json(), only=varied)
+    spec = show.spec_words(trial.trial.spec, only=varied)
     accuracy = show.percent(trial.accuracy)
     return f"{spec}: {accuracy}, {_params(trial):,} parameters, rung {trial.trial.rung}"
 
@@ -88,7 +87,7 @@ def _trials(run: Run) -> Markup:
 def _row(trial: RunRecord, varied: frozenset[str]) -> tuple[object, ...]:
     cost = trial.trial.cost
     return (
-        show.spec_words(trial.trial.spec.to_json(), only=varied),
+        show.spec_words(trial.trial.spec, only=varied),
         trial.trial.rung,
         trial.trial.recipe.epochs,
         show.percent(trial.accuracy),
@@ -106,7 +105,7 @@ def curves(run: Run) -> Markup:
     if trial is None:
         return parts.section("training", "Training", parts.missing("No trial has finished."))
     which = "The chosen network" if run.chosen() else "The best trial so far"
-    spec, recipe = show.spec_words(trial.trial.spec.to_json(), only=run.varied()), trial.trial.recipe
+    spec, recipe = show.spec_words(trial.trial.spec, only=run.varied()), trial.trial.recipe
     lead = (
         f"{which}, {spec}: {recipe.epochs} epochs of {recipe.optimizer}, batch {recipe.batch}, seed {trial.trial.seed}."
     )

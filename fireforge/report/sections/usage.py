@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import fireforge.report.parts as parts
+from fireforge.base.answer import Answer
+from fireforge.base.machine import Hardware
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.units import show_bytes, show_seconds
-from fireforge.base.value import Json, canonical_json
+from fireforge.base.value import canonical_json
 from fireforge.report.markup import Markup, tag
 from fireforge.report.run import RECORD, Run
 
@@ -19,13 +21,14 @@ FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "
 
 def how_to_use(run: Run) -> Markup:
     """Five listings: command, Python, ONNX Runtime alone, evaluation, this report."""
-    if run.answer is None or not (run.answer.get("model") or {}).get("path"):
+    if run.answer is None:
         gap = parts.missing("There is no answer to use yet. The same command on the same folder goes on with the run.")
         return parts.section("use", "How to use it", gap, _resume(run))
-    path = model_path(run)
-    source = str((run.start.get("data") or {}).get("source") or "DATA")
+    path = model_path(run.folder, run.answer)
+    source = run.start.data.source if run.start else "DATA"
     trial = run.chosen()
-    labels = [str(label) for label in run.dataset().get("labels") or []]
+    data = run.dataset()
+    labels = list(data.labels) if data else []
     python = f'import fireforge\n\nmodel = fireforge.load({path!r})\nprint(model.predict("picture.png"))'
     listings = [
         parts.code(f"fireforge predict {shlex.quote(path)} picture.png", "Command line"),
@@ -43,12 +46,12 @@ def how_to_use(run: Run) -> Markup:
     return parts.section("use", "How to use it", listings)
 
 
-def model_path(run: Run) -> str:
+def model_path(folder: Path, answer: Answer) -> str:
     """The answer's file as a path that works where the run folder's does."""
-    path = PurePath(str(((run.answer or {}).get("model") or {}).get("path", "")))
-    if path.is_absolute() or path.parts[: len(run.folder.parts)] == run.folder.parts:
+    path = PurePath(answer.model.path)
+    if path.is_absolute() or path.parts[: len(folder.parts)] == folder.parts:
         return str(path)
-    return str(run.folder / path)
+    return str(folder / path)
 
 
 def onnx_listing(path: str, preprocess: Preprocess, labels: list[str]) -> str:
@@ -112,46 +115,40 @@ def _pixel_lines(steps: ImageSteps) -> list[str]:
 
 
 def _resume(run: Run) -> Markup | None:
-    command = run.start.get("command")
-    return parts.code(str(command), "Go on with the run") if command else None
+    command = run.start.command if run.start else ""
+    return parts.code(command, "Go on with the run") if command else None
 
 
 def provenance(run: Run) -> Markup:
     """Command, seed, versions, machine, data and record: what is needed to get this again."""
-    answer = run.answer or {}
-    hardware = answer.get("hardware") or run.start.get("hardware") or {}
-    versions = answer.get("versions") or run.start.get("versions") or {}
-    data, model = run.start.get("data") or {}, answer.get("model") or {}
-    command = answer.get("command") or run.start.get("command")
+    start, answer = run.start, run.answer
+    known = answer or start
+    command = (answer.command if answer else "") or (start.command if start else "")
     rows: list[tuple[str, object]] = [
         ("Command", tag("code", command) if command else ""),
-        ("Seed", str(run.start.get("seed", ""))),
-        ("Took", show_seconds(answer["seconds"]) if answer.get("seconds") is not None else ""),
-        ("Versions", ", ".join(f"{package} {version}" for package, version in versions.items())),
-        ("Machine", _machine(hardware)),
-        ("Data sha256", tag("code", data["sha256"]) if data.get("sha256") else ""),
-        ("Model sha256", tag("code", model["sha256"]) if model.get("sha256") else ""),
+        ("Seed", str(start.seed) if start else ""),
+        ("Took", show_seconds(answer.seconds) if answer else ""),
+        ("Versions", ", ".join(f"{package} {version}" for package, version in known.versions.items()) if known else ""),
+        ("Machine", _machine(known.hardware) if known else ""),
+        ("Data sha256", tag("code", start.data.sha256) if start and start.data.sha256 else ""),
+        ("Model sha256", tag("code", answer.model.sha256) if answer and answer.model.sha256 else ""),
         ("Record", tag("code", str(run.folder / RECORD))),
         ("Record sha256", tag("code", run.sha256)),
     ]
-    gap = None if run.start else parts.missing("The record does not hold how the run was started.")
+    gap = None if start else parts.missing("The record does not hold how the run was started.")
     return parts.section("provenance", "Provenance", gap, parts.pairs(rows), _choices(run))
 
 
-def _machine(hardware: dict[str, Json]) -> str:
-    if not hardware:
-        return ""
-    told = [f"{hardware.get('processor', '?')} ({hardware.get('architecture', '?')})"]
-    told.append(f"{hardware.get('cores', '?')} cores")
-    if hardware.get("memory_bytes"):
-        told.append(show_bytes(hardware["memory_bytes"]))
-    told += [*(hardware.get("instructions") or []), hardware.get("system", ""), hardware.get("accelerator", "")]
-    return ", ".join(str(part) for part in told if part)
+def _machine(hardware: Hardware) -> str:
+    told = [f"{hardware.processor} ({hardware.architecture})", f"{hardware.cores} cores"]
+    told += [show_bytes(hardware.memory_bytes)] if hardware.memory_bytes else []
+    told += [*hardware.instructions, hardware.system, hardware.accelerator]
+    return ", ".join(part for part in told if part)
 
 
 def _choices(run: Run) -> Markup | None:
     if not run.choices:
         return None
-    rows = [(row.get("name", "?"), canonical_json(row.get("value")), row.get("why", "")) for row in run.choices]
+    rows = [(choice.name, canonical_json(choice.value), choice.why) for choice in run.choices]
     table = parts.table(("Choice", "Value", "Why"), rows, words=(0, 1, 2), tall=True)
     return tag("div", tag("h3", "Choices made by the clock"), table)

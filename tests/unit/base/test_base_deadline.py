@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 
 import pytest
 
@@ -60,3 +62,38 @@ def test_the_real_clock_only_moves_forward() -> None:
     readings = [limit.used() for _ in range(1000)]
     assert readings == sorted(readings)
     assert readings[0] >= 0
+
+
+def test_a_stopped_deadline_is_over_by_hand_and_so_are_its_parts(clock: list[float]) -> None:
+    limit = Deadline()
+    half, inner = limit.part(0.5), limit.part(0.5).within(3.0)
+    assert (half.over(), inner.left(), limit.stopped()) == (False, 3, False)
+    limit.stop()
+    for deadline_ in (limit, half, inner, limit.within(9.0)):
+        assert deadline_.stopped()
+        assert (deadline_.left(), deadline_.over()) == (0, True)
+
+
+def test_a_stopped_part_leaves_the_whole_as_it_is(clock: list[float]) -> None:
+    limit = Deadline(10.0)
+    part = limit.within(4.0)
+    part.stop()
+    assert (part.over(), limit.over(), limit.left()) == (True, False, 10)
+
+
+def test_what_is_within_ends_no_later(clock: list[float]) -> None:
+    limit = Deadline(10.0, used=4.0)
+    assert (limit.within(100.0).left(), limit.within(2.0).left()) == (6, 2)
+
+
+def test_a_signal_handler_stops_a_deadline_while_it_is_being_read() -> None:
+    """The handler runs in the thread that reads: with a lock in between it would wait for itself."""
+    limit = Deadline(60.0)
+    before = signal.signal(signal.SIGINT, lambda number, frame: limit.stop())
+    try:
+        threading.Timer(0.02, signal.raise_signal, (signal.SIGINT,)).start()
+        while not limit.over():
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert limit.used() < 30

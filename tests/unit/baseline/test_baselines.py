@@ -9,11 +9,12 @@ from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from fireforge.base.baseline import BaselineResult
 from fireforge.base.metrics import wilson
 from fireforge.base.trial import DataRef
 from fireforge.baseline.baselines import BASELINES
 from fireforge.baseline.neighbours import choose_k, nearest, neighbours, shrink, vote
-from fireforge.baseline.result import BaselineResult, label_bytes
+from fireforge.baseline.result import label_bytes
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import choose_steps, load_pixels
 from fireforge.data.split import split

@@ -13,12 +13,12 @@ import pytest
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph, Node, TensorType
 from fireforge.base.infer import infer
-from fireforge.base.model import Tag
+from fireforge.base.model import METADATA_KEY, Tag
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.reference import run_reference
 from fireforge.base.validate import validate
 from fireforge.export.lean import lean_json
-from fireforge.export.onnx_file import METADATA_KEY, check_onnx, onnx_bytes
+from fireforge.export.onnx_file import check_onnx, onnx_bytes
 
 X = ("N", 4, 8, 6)
 # operator: inputs (the first is the graph's, the others are weights) and attributes

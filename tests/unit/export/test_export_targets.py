@@ -12,10 +12,13 @@ import onnxruntime
 import pytest
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.golden import Golden, golden_difference, golden_inputs
-from fireforge.base.model import Tag
-from fireforge.export.onnx_file import METADATA_KEY
-from fireforge.export.targets import TARGETS, Exported
+from fireforge.base.exported import Exported
+from fireforge.base.golden import Golden, golden_difference, golden_inputs, weights_digest
+from fireforge.base.model import METADATA_KEY, Tag
+from fireforge.export.onnx_file import onnx_bytes
+from fireforge.export.qdq import lower
+from fireforge.export.targets import TARGETS, pack, tag_of
+from fireforge.importers.onnx_file import import_onnx
 
 
 @pytest.mark.parametrize(("quantized", "form", "bound"), [(False, "float32", 1e-4), (True, "int8", 0.05)])
@@ -54,3 +57,43 @@ def test_gray_input(make_model, tmp_path):
 def test_absent_folder(make_model, tmp_path):
     with pytest.raises(FireforgeError, match="CANNOT_WRITE"):
         TARGETS["onnx"](make_model("firenet-small"), tmp_path / "none" / "model.onnx")
+
+
+def digest_by_hand(arrays):
+    """The layout that docs/files.md tells, in plain steps."""
+    each = []
+    for array in arrays:
+        head = str(array.dtype).encode() + b" " + b"x".join(str(size).encode() for size in array.shape) + b"\n"
+        each.append(hashlib.sha256(head + array.tobytes()).hexdigest())
+    return hashlib.sha256("".join(sorted(each)).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("network", ["firenet-small", "resnet-small", "resnet-20", "mobilenet-small"])
+def test_digest_of_the_weights_survives_the_way_through_the_file(network, quantized, make_model, tmp_path):
+    """Reference: the digest by hand of what ONNX's own reader finds in the file and the importer keeps."""
+    TARGETS["onnx"](make_model(network, quantized=quantized), tmp_path / "model.onnx")
+    graph, arrays, tag = import_onnx(tmp_path / "model.onnx")
+    assert tag.weights == weights_digest(arrays.values()) == digest_by_hand(arrays.values())
+    stored = {
+        item.name: onnx.numpy_helper.to_array(item) for item in onnx.load(tmp_path / "model.onnx").graph.initializer
+    }
+    assert digest_by_hand([stored[weight.name] for weight in graph.weights]) == tag.weights
+
+
+def test_digest_tells_numbers_shapes_and_dtypes_apart_and_not_names_or_order():
+    a, b = np.arange(6, dtype=np.float32), np.ones((2, 3), np.float32)
+    known = weights_digest([a, b])
+    assert weights_digest([b, a]) == known
+    others = [[a], [a, b, b], [a.reshape(2, 3), b], [a.reshape(3, 2), b], [a.view(np.int32), b], [a, b * np.float32(2)]]
+    assert len({known, *map(weights_digest, others)}) == 1 + len(others)
+    assert weights_digest([a.astype(">f4"), np.asfortranarray(b)]) == known
+
+
+def test_digest_costs_less_than_100_bytes(make_model):
+    model = make_model("firenet-small", quantized=True)
+    graph, arrays = lower(model)
+    tag = tag_of(graph, arrays, model.card)
+    with_digest = onnx_bytes(graph, arrays, tag=tag)
+    assert with_digest == pack(model)
+    assert 64 < len(with_digest) - len(onnx_bytes(graph, arrays, tag=tag.replace(weights=""))) < 100

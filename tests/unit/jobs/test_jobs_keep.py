@@ -44,6 +44,11 @@ def test_metrics_by_epoch_with_empty_fields_where_nothing_was_judged_by_hand() -
     assert metrics_csv(RECORD.replace(metrics={})) == "epoch\n"
 
 
+def test_a_training_that_was_cut_says_how_far_it_came_by_hand() -> None:
+    metrics = {"train/loss": (2.5, 1.25), "train/epoch": (1.0, 1.5), "val/loss": (0.75,), "val/epoch": (1.5,)}
+    assert metrics_csv(RECORD.replace(metrics=metrics)) == "epoch,train/loss,val/loss\n1,2.5,\n1.5,1.25,0.75\n"
+
+
 def test_the_winners_files_are_written_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "a.safetensors").write_bytes(b"weights")

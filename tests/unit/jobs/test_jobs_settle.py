@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 
 from fireforge.base.budget import Budget
+from fireforge.base.exported import Exported
 from fireforge.base.machine import this_machine
+from fireforge.base.measurement import Measurement
 from fireforge.base.record import Facts
-from fireforge.export.targets import Exported
 from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.settle import choose
-from fireforge.runtime.measure import Measurement
 
 
 def delivery(form: str, *, size: int, accuracy: float, latency_ms: float, memory: int = 10**7) -> Delivery:

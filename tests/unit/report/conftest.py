@@ -11,16 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from fireforge.base.answer import Answer, BestBaseline, CandidateFile, Score
+from fireforge.base.baseline import BaselineResult
 from fireforge.base.budget import Budget, judge
+from fireforge.base.candidates import Candidates
+from fireforge.base.choice import Choice
 from fireforge.base.cost import Cost
+from fireforge.base.datacard import DataCard, SamplePicture
+from fireforge.base.evaluation import Evaluation, Mistake, PerClass, ReliabilityBin
+from fireforge.base.exported import Exported
 from fireforge.base.journal import Entry
 from fireforge.base.machine import Hardware
+from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import per_class, wilson
+from fireforge.base.parity import ParityReport, Tap
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.record import Facts, RunRecord, StageReport
 from fireforge.base.spec import NetSpec
+from fireforge.base.start import Start
 from fireforge.base.trial import Augment, DataRef, Recipe, Trial
-from fireforge.base.value import Json, canonical_json
+from fireforge.base.value import Value, canonical_json
 
 LABELS = [str(digit) for digit in range(10)]
 VERSIONS = {"python": "3.11.9", "fireforge": "0.1.0", "numpy": "2.1.0", "onnxruntime": "1.20.1", "torch": "2.10.0"}
@@ -108,72 +118,66 @@ def make_trials() -> list[RunRecord]:
     return [make_trial(i, rung=rung, base=base, blocks=blocks) for i, (rung, base, blocks) in enumerate(rows)]
 
 
-def make_start() -> Json:
+def make_start() -> Start:
     counts = {
-        "train": [121, 124, 120, 125, 123, 123, 122, 121, 120, 122],
-        "val": [21, 22, 21, 22, 22, 22, 21, 22, 21, 22],
-        "test": [36, 36, 36, 36, 36, 37, 38, 36, 33, 36],
+        "train": (121, 124, 120, 125, 123, 123, 122, 121, 120, 122),
+        "val": (21, 22, 21, 22, 22, 22, 21, 22, 21, 22),
+        "test": (36, 36, 36, 36, 36, 37, 38, 36, 33, 36),
     }
     used = sum(map(sum, counts.values()))
-    return {
-        "command": COMMAND,
-        "data": DATA.to_json(),
-        "budget": BUDGET.to_json(),
-        "hardware": MACHINE.to_json(),
-        "versions": VERSIONS,
-        "seed": 3,
-        "dataset": {
-            "source": "digits",
-            "format": "digits",
-            "labels": LABELS,
-            "counts": counts,
-            "found": used + 5,
-            "used": used,
-            "skipped": {"IMG_EMPTY": 1, "IMG_TRUNCATED": 4},
-            "input": [1, 8, 8],
-            "samples": [
-                {"label": LABELS[i % 10], "png": digit_png(LABELS[i % 10], shade=255 - 5 * i)} for i in range(24)
-            ],
-        },
-    }
+    samples = (SamplePicture(label=LABELS[i % 10], png=digit_png(LABELS[i % 10], shade=255 - 5 * i)) for i in range(24))
+    return Start(
+        command=COMMAND,
+        data=DATA,
+        budget=BUDGET,
+        hardware=MACHINE,
+        versions=VERSIONS,
+        seed=3,
+        dataset=DataCard(
+            source="digits",
+            format="digits",
+            labels=tuple(LABELS),
+            counts=counts,
+            found=used + 5,
+            used=used,
+            skipped={"IMG_EMPTY": 1, "IMG_TRUNCATED": 4},
+            input=(1, 8, 8),
+            samples=tuple(samples),
+        ),
+    )
 
 
-def make_evaluation() -> Json:
+def make_evaluation() -> Evaluation:
     table = np.diag([36, 34, 36, 35, 36, 36, 38, 36, 31, 34])
     for truth, answer, count in ((1, 8, 1), (1, 7, 1), (3, 9, 1), (5, 9, 1), (8, 1, 1), (8, 3, 1), (9, 3, 2)):
         table[truth, answer] = count
-    scores = per_class(table)
     right, total = int(np.trace(table)), int(table.sum())
-    worst = [
-        {
-            "name": f"test/{index:04d}.png",
-            "truth": LABELS[index % 10],
-            "answer": LABELS[(index + 5) % 10],
-            "score": 0.97 - 0.03 * index,
-            "png": digit_png(LABELS[index % 10], shade=200),
-        }
+    worst = tuple(
+        Mistake(
+            name=f"test/{index:04d}.png",
+            truth=LABELS[index % 10],
+            answer=LABELS[(index + 5) % 10],
+            score=0.97 - 0.03 * index,
+            png=digit_png(LABELS[index % 10], shade=200),
+        )
         for index in range(24)
-    ]
-    return {
-        "model": "model-int8.onnx",
-        "part": "test",
-        "n": total,
-        "accuracy": right / total,
-        "interval": list(wilson(right, total)),
-        "top_k": {"1": right / total, "3": 0.9972},
-        "ece": 0.0137,
-        "confusion": table.tolist(),
-        "labels": LABELS,
-        "per_class": {key: values.tolist() for key, values in scores.items()},
-        "reliability": [
-            {"confidence": 0.35, "accuracy": 0.25, "n": 4},
-            {"confidence": 0.56, "accuracy": 0.6, "n": 10},
-            {"confidence": 0.75, "accuracy": 0.82, "n": 17},
-            {"confidence": 0.88, "accuracy": 0.91, "n": 33},
-            {"confidence": 0.99, "accuracy": 0.996, "n": 296},
-        ],
-        "worst": worst,
-    }
+    )
+    bins = ((0.35, 0.25, 4), (0.56, 0.6, 10), (0.75, 0.82, 17), (0.88, 0.91, 33), (0.99, 0.996, 296))
+    return Evaluation(
+        model="model-int8.onnx",
+        part="test",
+        n=total,
+        accuracy=right / total,
+        interval=wilson(right, total),
+        top_k={"1": right / total, "3": 0.9972},
+        ece=0.0137,
+        confusion=tuple(map(tuple, table.tolist())),
+        labels=tuple(LABELS),
+        per_class=PerClass(**{key: tuple(values.tolist()) for key, values in per_class(table).items()}),
+        reliability=tuple(ReliabilityBin(confidence=sure, accuracy=share, n=n) for sure, share, n in bins),
+        worst=worst,
+        val_accuracy=212 / 216,
+    )
 
 
 def make_stages() -> list[StageReport]:
@@ -193,79 +197,88 @@ def make_stages() -> list[StageReport]:
     ]
 
 
-def make_answer(trial: RunRecord, evaluation: Json) -> Json:
-    measured = {
-        "bytes": 38_412,
-        "latency_ms": 0.13942,
-        "memory_bytes": 6_344_704,
-        "accuracy": evaluation["accuracy"],
-    }
+def make_answer(trial: RunRecord, evaluation: Evaluation) -> Answer:
     how = {
         "bytes": "size of the file on disk",
         "latency_ms": "p50 of 200 predictions after 20, batch 1, one thread",
         "accuracy": "test part, 360 pictures, through fireforge.load",
     }
-    return {
-        "model": {"path": "model-int8.onnx", "bytes": 38_412, "sha256": "cd" * 32, "form": "int8"},
-        "test": {key: evaluation[key] for key in ("accuracy", "n", "interval")},
-        "measured": measured,
-        "limits": [verdict.to_json() for verdict in judge(BUDGET, measured, how)],
-        "feasible": False,
-        "infeasible_because": "max_energy_mj was not measured on this machine",
-        "spec": trial.trial.spec.to_json(),
-        "cost": trial.trial.cost.to_json(),
-        "baseline": {"name": "nearest neighbours", "accuracy": 0.9861},
-        "candidates": [
-            {"path": "model.onnx", "form": "float32", "bytes": 138_900, "val_accuracy": 213 / 216},
-            {"path": "model-int8.onnx", "form": "int8", "bytes": 38_412, "val_accuracy": 212 / 216},
-        ],
-        "seconds": 112.6,
-        "command": COMMAND,
-        "versions": VERSIONS,
-        "hardware": MACHINE.to_json(),
-    }
+    measured = Measurement(
+        bytes=38_412,
+        latency_ms=0.13942,
+        latency_p90_ms=0.15,
+        memory_bytes=6_344_704,
+        load_ms=12.5,
+        accuracy=evaluation.accuracy,
+        n=evaluation.n,
+        runs=200,
+        threads=1,
+        runtime="OnnxSession",
+        torch_loaded=False,
+        hardware=MACHINE,
+        how=how,
+    )
+    return Answer(
+        model=Exported(path="model-int8.onnx", bytes=38_412, sha256="cd" * 32, form="int8"),
+        test=Score(accuracy=evaluation.accuracy, n=evaluation.n, interval=evaluation.interval),
+        measured=measured,
+        limits=judge(BUDGET, measured.figures(), how),
+        feasible=False,
+        infeasible_because="max_energy_mj was not measured on this machine",
+        spec=trial.trial.spec,
+        cost=trial.trial.cost,
+        baseline=BestBaseline(name="nearest neighbours", accuracy=0.9722),
+        candidates=(
+            CandidateFile(path="model.onnx", form="float32", bytes=138_900, val_accuracy=213 / 216),
+            CandidateFile(path="model-int8.onnx", form="int8", bytes=38_412, val_accuracy=212 / 216),
+        ),
+        val_accuracy=212 / 216,
+        seconds=112.6,
+        command=COMMAND,
+        versions=VERSIONS,
+        hardware=MACHINE,
+    )
+
+
+def make_parity(path: str) -> ParityReport:
+    taps = (("pixels", 0.0, 0.0), ("input", 0.0, 1e-6), ("logits", 0.0831, 0.25))
+    return ParityReport(
+        passed=True,
+        pictures=64,
+        taps=tuple(Tap(tap=name, difference=found, bound=bound, passed=True) for name, found, bound in taps),
+        agreement=1.0,
+        least_agreement=0.995,
+        form="int8",
+        model=path,
+    )
+
+
+def make_baseline(name: str, accuracy: float, size: int, seconds: float) -> BaselineResult:
+    right = round(accuracy * 216)
+    return BaselineResult(
+        name=name, accuracy=right / 216, interval=wilson(right, 216), bytes=size, seconds=seconds, samples=216
+    )
 
 
 def make_entries() -> list[Entry]:
     trials = make_trials()
     evaluation = make_evaluation()
-    taps = [
-        {"tap": "pixels", "difference": 0.0, "bound": 0.0, "passed": True},
-        {"tap": "input", "difference": 0.0, "bound": 1e-6, "passed": True},
-        {"tap": "logits", "difference": 0.0831, "bound": 0.25, "passed": True},
-    ]
-    rows: list[tuple[str, Json]] = [
+    rows: list[tuple[str, Value]] = [
         ("start", make_start()),
-        ("choice", {"name": "epochs", "value": {"0": 5, "1": 15, "2": 45}, "why": "what fits into 60 % of 2 min"}),
-        ("choice", {"name": "threads", "value": 2, "why": "fastest of 1 and 2 over 20 steps"}),
+        ("choice", Choice(name="epochs", value={"0": 5, "1": 15, "2": 45}, why="what fits into 60 % of 2 min")),
+        ("choice", Choice(name="threads", value=2, why="fastest of 1 and 2 over 20 steps")),
+        ("baseline", make_baseline("nearest neighbours", 0.9722, 78_144, 0.05)),
+        ("baseline", make_baseline("linear", 0.9491, 2_640, 0.31)),
+        ("baseline", make_baseline("most frequent class", 0.1019, 1, 0.0)),
+        ("candidates", Candidates(counted=184, rejected={"max_bytes": 151, "max_latency_ms": 13}, kept=20)),
     ]
-    for name, accuracy, size, seconds in (
-        ("nearest neighbours", 0.9861, 78_144, 0.05),
-        ("linear", 0.9491, 2_640, 0.31),
-        ("most frequent class", 0.1019, 1, 0.0),
-    ):
-        right = round(accuracy * 216)
-        rows.append(
-            (
-                "baseline",
-                {
-                    "name": name,
-                    "accuracy": right / 216,
-                    "interval": list(wilson(right, 216)),
-                    "bytes": size,
-                    "seconds": seconds,
-                    "samples": 216,
-                },
-            )
-        )
-    rows.append(("candidates", {"counted": 184, "rejected": {"max_bytes": 151, "max_latency_ms": 13}, "kept": 20}))
-    rows += [("trial", trial.to_json()) for trial in trials]
-    rows += [("stage", stage.to_json()) for stage in make_stages()]
+    rows += [("trial", trial) for trial in trials]
+    rows += [("stage", stage) for stage in make_stages()]
     for path, form, size in (("model.onnx", "float32", 138_900), ("model-int8.onnx", "int8", 38_412)):
-        rows.append(("export", {"path": path, "form": form, "bytes": size}))
-        rows.append(("parity", {"model": path, "passed": True, "pictures": 64, "taps": taps, "agreement": 1.0}))
+        rows.append(("export", Exported(path=path, form=form, bytes=size)))
+        rows.append(("parity", make_parity(path)))
     rows += [("evaluation", evaluation), ("answer", make_answer(trials[-2], evaluation))]
-    return [Entry(type=kind, value=value) for kind, value in rows]
+    return [Entry(type=kind, value=value.to_json()) for kind, value in rows]
 
 
 def save(folder: Path, entries: list[Entry]) -> Path:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from fireforge.base.spec import NetSpec
 from fireforge.report.show import (
     compact,
     limit_words,
@@ -28,7 +29,8 @@ def test_numbers_by_hand() -> None:
         "0", "12.3", "999", "1 k", "12.3 k", "861 M", "2.5 G",
     ]  # fmt: skip
     assert [milliseconds(t) for t in (0.13942, 3.0, 1234.5, None)] == ["0.139 ms", "3 ms", "1,234 ms", "–"]
-    assert spec_words({"family": "firenet", "params": {"base": 8, "bypass": True}}) == "firenet(base=8, bypass=True)"
+    spec = NetSpec(family="firenet", params={"base": 8, "bypass": True}, classes=2, input_shape=(1, 8, 8))
+    assert spec_words(spec) == "firenet(base=8, bypass=True)"
 
 
 @pytest.mark.parametrize(

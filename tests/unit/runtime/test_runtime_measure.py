@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 
+import fireforge.base.files as files
+import fireforge.runtime.measure as measuring
 from fireforge.base.budget import LIMITS
-from fireforge.base.errors import FireforgeError
+from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.measurement import Measurement
+from fireforge.base.pixels import encode_png
 from fireforge.runtime.bench import BenchTable, bench
-from fireforge.runtime.measure import Measurement, measure, measure_fresh
+from fireforge.runtime.measure import measure, measure_fresh
 from fireforge.runtime.pictures import as_array, generated, read_pictures, save_pictures
 from fireforge.runtime.predictor import load
 
@@ -96,3 +102,43 @@ def test_bench_stops_in_time_and_refuses_nothing_to_do(float_file):
     assert bench([float_file], rounds=10**6, seconds=0.01).rounds < 10**5
     with pytest.raises(FireforgeError, match="BAD_BENCH"):
         bench([])
+
+
+def test_memory_is_that_of_the_model_and_not_of_the_pictures_shown(float_file, tmp_path):
+    """16 pictures of 2000 px are 192 MB decoded; a prediction itself may hold a copy or two of its one picture."""
+    found = {}
+    for side_px in (50, 2000):
+        pictures = [encode_png(np.full((side_px, side_px, 3), i, np.uint8)) for i in range(16)]
+        path = save_pictures(tmp_path / f"{side_px}.npz", pictures, np.zeros(16, int))
+        found[side_px] = measure_fresh(float_file, pictures=path, runs=6, warmup=1).memory_bytes
+    assert abs(found[2000] - found[50]) < 2 * 2000 * 2000 * 3
+
+
+def test_generated_pictures_do_not_count_as_memory(write_file, networks, card, tmp_path):
+    """The card asks for 1500 x 1500 px, of which 12 x 10 are kept: 16 such pictures are 108 MB."""
+    steps = card.preprocess.steps().replace(resize=1500)
+    large = card.replace(preprocess=card.preprocess.replace(image=steps))
+    path = write_file(tmp_path / "large.onnx", *networks["float32"](), large)
+    assert measure_fresh(path, runs=3, warmup=0).memory_bytes < 60e6
+
+
+def test_a_peak_that_cannot_begin_anew_is_no_figure(float_file, monkeypatch):
+    monkeypatch.setattr(measuring, "reset_peak", lambda: False)
+    found = measure(float_file, runs=3, warmup=1)
+    assert found.memory_bytes is None
+    assert "memory_bytes" not in found.figures()
+    assert found.how["memory_bytes"].startswith("not measured")
+
+
+def test_pictures_on_a_full_disk_are_an_error_of_the_machine(photos, tmp_path, monkeypatch):
+    old = save_pictures(tmp_path / "p.npz", photos[:3], np.arange(3)).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(FireforgeError, match="No space left") as caught:
+        save_pictures(tmp_path / "p.npz", photos, np.arange(40))
+    assert (caught.value.code, caught.value.exit_code) == ("CANNOT_WRITE", Exit.ENVIRONMENT)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
+    assert (tmp_path / "p.npz").read_bytes() == old

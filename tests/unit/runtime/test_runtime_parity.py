@@ -8,7 +8,8 @@ import pytest
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.golden import Golden
-from fireforge.runtime.parity import APART, ParityReport, Reference, verify
+from fireforge.base.parity import ParityReport
+from fireforge.runtime.parity import APART, Reference, verify
 from fireforge.runtime.predictor import Predictor, load
 
 
@@ -94,3 +95,26 @@ def test_another_size_is_reported_and_not_raised(networks, card, photos, float_f
 def test_no_pictures_are_refused(networks, card, float_file):
     with pytest.raises(FireforgeError, match="NO_PICTURES"):
         verify(load(float_file), reference_of(networks, "float32", card), [])
+
+
+def test_seals_come_first_and_a_broken_one_is_blamed_first(networks, card, photos, float_file):
+    right = load(float_file)
+    reference = reference_of(networks, "float32", card)
+    report = verify(right, reference, photos[:3], seals={"weights": True, "file": False})
+    assert [(tap.tap, tap.difference, tap.bound, tap.passed) for tap in report.taps][:2] == [
+        ("weights", 0.0, 0.0, True),
+        ("file", 1.0, 0.0, False),
+    ]
+    assert (report.passed, report.blame) == (False, "file")
+    wrong = Predictor(right.session, changed(card, order="BGR"))
+    assert verify(wrong, reference, photos[:3], seals={"weights": False}).blame == "weights"
+
+
+def test_golden_in_int8_finds_five_percent(networks, card, photos, write_file, tmp_path):
+    graph, arrays = networks["int8"]()
+    golden = Golden.from_json(load(write_file(tmp_path / "right.onnx", graph, arrays)).tag.golden)
+    changed_arrays = {**arrays, "head.weight": arrays["head.weight"] * np.float32(1.05)}
+    predictor = load(write_file(tmp_path / "wrong.onnx", graph, changed_arrays))
+    report = verify(predictor, Reference(graph=graph, arrays=changed_arrays, card=card), photos[:6], golden=golden)
+    assert report.blame == "golden"
+    assert next(tap for tap in report.taps if tap.tap == "golden").bound < 0.04

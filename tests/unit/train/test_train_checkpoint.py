@@ -12,7 +12,7 @@ from torch import nn
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.trial import Recipe
-from fireforge.train.checkpoint import INDEX, load_checkpoint, save_checkpoint
+from fireforge.train.checkpoint import INDEX, Course, load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.optimizer import make_optimizer
 
@@ -44,19 +44,24 @@ def numbers(parts: dict[str, object]) -> list[torch.Tensor]:
     return [*module.values(), *slots, *ema.state.values(), torch.tensor(ema.steps)]
 
 
+def course(epochs: int) -> Course:
+    """2.5 seconds and a loss of 0.1 an epoch."""
+    return Course(epochs=epochs, metrics={"loss": [0.1] * epochs}, seconds=2.5 * epochs)
+
+
 def saved(folder: Path, epochs: int, optimizer: str = "adamw") -> dict[str, object]:
     """States after 1 to so many epochs of one step each."""
     parts = parts_of(0, optimizer)
     for epoch in range(1, epochs + 1):
         step(parts)
-        save_checkpoint(folder, owner="me", epoch=epoch, parts=parts, metrics={"loss": [0.1] * epoch})
+        save_checkpoint(folder, owner="me", course=course(epoch), parts=parts)
     return parts
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_every_number_comes_back_and_the_next_step_is_the_same(tmp_path: Path, optimizer: str) -> None:
     parts, other = saved(tmp_path, 2, optimizer), parts_of(1, optimizer)
-    assert load_checkpoint(tmp_path, owner="me", parts=other) == (2, {"loss": [0.1, 0.1]})
+    assert load_checkpoint(tmp_path, owner="me", parts=other) == course(2)
     for _ in range(2):
         one, two = numbers(parts), numbers(other)
         assert len(one) == len(two) > 15
@@ -74,11 +79,11 @@ def test_two_states_are_kept_and_nothing_else(tmp_path: Path) -> None:
 def test_nothing_or_anothers_state_is_a_start_from_nothing(tmp_path: Path) -> None:
     parts = parts_of(1)
     before = [value.clone() for value in numbers(parts)]
-    assert load_checkpoint(tmp_path / "absent", owner="me", parts=parts) == (0, {})
+    assert load_checkpoint(tmp_path / "absent", owner="me", parts=parts) == Course()
     saved(tmp_path, 2)
-    assert load_checkpoint(tmp_path, owner="another", parts=parts) == (0, {})
+    assert load_checkpoint(tmp_path, owner="another", parts=parts) == Course()
     assert all(torch.equal(a, b) for a, b in zip(before, numbers(parts)))
-    save_checkpoint(tmp_path, owner="another", epoch=1, parts=parts, metrics={})
+    save_checkpoint(tmp_path, owner="another", course=course(1), parts=parts)
     assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-00001.safetensors"]
 
 
@@ -100,7 +105,7 @@ def test_a_damaged_newest_state_is_told_and_the_one_before_it_taken(tmp_path: Pa
     notes: list[str] = []
     parts = parts_of(1)
     found = load_checkpoint(tmp_path, owner="me", parts=parts, progress=lambda update: notes.append(update.note))
-    assert found == (2, {"loss": [0.1, 0.1]})
+    assert found == course(2)
     assert len(notes) == 1
     assert "epoch-00003.safetensors" in notes[0]
     step(parts)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,10 +25,13 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Augment, Trial
+from fireforge.base.value import sha256_of
 from fireforge.data.open import open_dataset
 from fireforge.nets.families import build_graph
-from fireforge.nets.module import GraphModule, load_arrays
+from fireforge.nets.module import GraphModule, initialise, load_arrays
 from fireforge.train.evaluate import judge, logits_of
+from fireforge.train.feed import Ready, batches
+from fireforge.train.norms import refresh_norms
 from fireforge.train.trial import batching_of, make_ready, run_trial
 from fireforge.train.weights import read_weights
 from fireforge.train.world import make_world
@@ -34,16 +39,19 @@ from fireforge.train.world import make_world
 MakeTrial = Callable[..., Trial]
 
 
-class Over(Deadline):
-    """A deadline that is over from the epoch with this number on, counted from 1."""
+STEPS = 4  # batches an epoch: 60 training pictures, 16 at a time
 
-    def __init__(self, epochs: int) -> None:
+
+class Over(Deadline):
+    """A deadline that runs out in the batch with this number of the epoch with this number, both counted from 1."""
+
+    def __init__(self, epoch: int, batch: int = STEPS) -> None:
         super().__init__()
-        self.epochs = epochs
+        self.looks = (epoch - 1) * (STEPS + 1) + batch  # one after each batch and one after each epoch
 
     def over(self) -> bool:
-        self.epochs -= 1
-        return self.epochs <= 0
+        self.looks -= 1
+        return self.looks <= 0
 
 
 class StopError(Exception):
@@ -136,6 +144,112 @@ def test_a_training_that_judges_and_keeps_every_second_epoch_goes_on_to_the_same
         with pytest.raises(StopError):
             run(trial, tmp_path / "cut", progress=stop_after(7))
     assert same(whole, run(trial, tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (1, 3), (3, 2)])
+def test_a_deadline_within_an_epoch_stops_after_the_batch_and_gives_usable_weights(
+    make_trial: MakeTrial, tmp_path: Path, epoch: int, batch: int
+) -> None:
+    trial = make_trial()
+    done: list[float] = []
+    record = run(trial, tmp_path, deadline=Over(epoch, batch), progress=lambda update: done.append(update.done))
+    assert len(make_ready(trial).train) == 60  # what STEPS counts with
+    share = epoch - 1 + batch / STEPS
+    assert done == [*range(1, epoch), share]
+    assert record.metrics["train/epoch"] == (*range(1, epoch), share)
+    assert {len(record.metrics[name]) for name in ("train/loss", "train/accuracy", "lr")} == {epoch}
+    assert record.metrics["val/epoch"][-1] == share
+    module = GraphModule(build_graph(trial.spec))
+    load_arrays(module, read_weights(tmp_path / record.weights))
+    val = make_ready(trial).val
+    found = judge(logits_of(module, val, batching_of(trial), world=make_world("cpu")), val.labels)
+    assert (found["accuracy"], found["loss"]) == (record.accuracy, record.metrics["val/loss"][-1])
+
+
+def test_a_cut_epochs_loss_is_the_mean_over_the_pictures_seen(make_trial: MakeTrial, tmp_path: Path) -> None:
+    """Without training (lr 0), dropout and variation the loss of the batches seen can be computed anew."""
+    trial = make_trial(lr=1e-30, ema=0.0, augment=Augment(), label_smoothing=0.0)
+    trial = trial.replace(spec=trial.spec.replace(params={**trial.spec.params, "dropout": 0.0}))
+    record = run(trial, tmp_path, deadline=Over(1, 2))
+    ready, batching = make_ready(trial), batching_of(trial)
+    module = GraphModule(build_graph(trial.spec)).train()
+    initialise(module, trial.seed)
+    rows = list(itertools.islice(batches(ready.train, batching, epoch=0, world=make_world("cpu")), 2))
+    losses = [torch.nn.functional.cross_entropy(module(x), y).item() for x, y in rows]
+    assert record.metrics["train/loss"][0] == pytest.approx(np.mean(losses), rel=1e-5)  # float32, two batches of 16
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (3, 1)])
+def test_a_training_cut_within_an_epoch_goes_on_to_the_same_bits(
+    make_trial: MakeTrial, tmp_path: Path, epoch: int, batch: int
+) -> None:
+    trial = make_trial()
+    run(trial, tmp_path / "cut", deadline=Over(epoch, batch))
+    epochs: list[float] = []
+    resumed = run(trial, tmp_path / "cut", progress=lambda update: epochs.append(update.done))
+    assert epochs == list(range(epoch, 5))  # the cut epoch is trained anew, whole ones are not
+    assert same(run(trial, tmp_path / "whole"), resumed)
+    assert not state_of(tmp_path / "cut", trial).exists()
+
+
+def test_a_cut_last_epoch_leaves_its_state(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    record = run(trial, tmp_path, deadline=Over(4, 2))
+    assert len(record.metrics["train/loss"]) == trial.recipe.epochs
+    assert state_of(tmp_path, trial).exists()
+
+
+def test_seconds_of_all_parts_of_a_training_are_added(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    first = run(trial, tmp_path, deadline=Over(2))
+    index = state_of(tmp_path, trial) / "checkpoint.json"
+    state = json.loads(index.read_text())
+    newest = state["states"][0]
+    assert 0 < newest["seconds"] <= first.seconds["train"]
+    newest["seconds"] = 1000.0
+    state["sha256"] = sha256_of([state["owner"], state["states"]])
+    index.write_text(json.dumps(state))
+    assert 1000 < run(trial, tmp_path).seconds["train"] < 1100
+
+
+def test_reading_counts_as_data_and_training_as_train(make_trial: MakeTrial, tmp_path: Path) -> None:
+    def slow(trial: Trial) -> Ready:
+        time.sleep(0.3)
+        return make_ready(trial)
+
+    trial = make_trial(epochs=1)
+    record = run(trial, tmp_path / "a", ready=slow)
+    assert record.seconds["data"] >= 0.3
+    ready = make_ready(trial)
+    assert run(trial, tmp_path / "b", ready=ready).seconds["data"] < 0.1
+    assert same(record, run(trial, tmp_path / "c", ready=ready))
+
+
+def test_without_keep_no_state_is_written_or_taken_up(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    run(trial, tmp_path, deadline=Over(2), keep=False)
+    assert not (tmp_path / "checkpoint").exists()
+    run(trial, tmp_path, deadline=Over(2))
+    before = sorted(state_of(tmp_path, trial).iterdir())
+    epochs: list[float] = []
+    run(trial, tmp_path, keep=False, progress=lambda update: epochs.append(update.done))
+    assert epochs == [1, 2, 3, 4]
+    assert sorted(state_of(tmp_path, trial).iterdir()) == before
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_written_statistics_are_those_of_the_written_weights(
+    make_trial: MakeTrial, tmp_path: Path, ema: float
+) -> None:
+    """Estimating them once more changes nothing, neither for averaged weights nor for the last ones."""
+    trial = make_trial(epochs=1, ema=ema)
+    record = run(trial, tmp_path)
+    module = GraphModule(build_graph(trial.spec))
+    load_arrays(module, read_weights(tmp_path / record.weights))
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    refresh_norms(module, make_ready(trial).train, batching_of(trial), world=make_world("cpu"))
+    assert len(before) >= 2
+    assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
 
 
 CHILD = """

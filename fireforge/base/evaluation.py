@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good a file's answers are on labelled pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerClass(Value):
+    """Figures of each class, in the order of the labels; see `fireforge.base.metrics.per_class`.
+
+    Args:
+      precision: in [0, 1].
+      recall: in [0, 1].
+      f1: in [0, 1].
+      support: pictures of the class, a whole number.
+    """
+
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    support: tuple[int | float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin(Value):
+    """Answers with about the same score.
+
+    Args:
+      confidence: their mean score.
+      accuracy: share of them that is right.
+      n: their number, at least one.
+    """
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake(Value):
+    """A wrong answer.
+
+    Args:
+      name: of the picture.
+      truth: its class.
+      answer: what was answered.
+      score: of the answer, in [0, 1].
+      png: the picture as a small PNG file in base64.
+    """
+
+    name: str
+    truth: str
+    answer: str
+    score: float
+    png: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Value):
+    """Answers of a file, held against the truth.
+
+    Args:
+      model: the file, as the caller names it.
+      part: which pictures: "test", or "all".
+      n: their number.
+      accuracy: share of right answers.
+      interval: 95 % interval of the accuracy, by Wilson.
+      top_k: k to the share of pictures whose class is among the k best answers.
+      ece: expected calibration error (Guo et al. 2017).
+      confusion: counts by true class (rows) and answer (columns), K x K.
+      labels: K class names.
+      per_class: figures of each class.
+      reliability: bins of answers by their score, those without answers left out.
+      worst: wrong answers, the surest first.
+      val_accuracy: of the same file on the validation part, for comparison with baselines; None where unknown.
+    """
+
+    model: str
+    part: str
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+    top_k: dict[str, float]
+    ece: float
+    confusion: tuple[tuple[int, ...], ...]
+    labels: tuple[str, ...]
+    per_class: PerClass
+    reliability: tuple[ReliabilityBin, ...]
+    worst: tuple[Mistake, ...]
+    val_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tables whose size is not the number of labels."""
+        figures = self.per_class
+        sizes = [len(self.confusion), *map(len, self.confusion)]
+        sizes += map(len, (figures.precision, figures.recall, figures.f1, figures.support))
+        if set(sizes) != {len(self.labels)}:
+            what = f"a table of {min(sizes)} to {max(sizes)} rows or columns for {len(self.labels)} classes"
+            raise FireforgeError("BAD_RECORD", what, where="Evaluation")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What somebody who trains one network by name may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Value):
+    """What may differ from the recipe.
+
+    Args:
+      net: a name of `fireforge.nets.families.NETWORKS`.
+      epochs: passes over the training part.
+      batch: samples an update; None for the recipe's.
+      lr: greatest learning rate; None for the recipe's.
+      seed: of split, weights, order and variation.
+      device: "auto", "cpu", "cuda" or "cuda:N".
+      image_size: side of the input in px; None to choose by the pictures.
+    """
+
+    net: str = "firenet-small"
+    epochs: int = 40
+    batch: int | None = None
+    lr: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    image_size: int | None = None
