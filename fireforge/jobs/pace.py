@@ -90,7 +90,7 @@ def _seconds(timed: list[RunRecord], spec_digest: str, macs: int) -> float:
         return trial.spec.digest() != spec_digest, abs(_macs(trial) - macs), -trial.rung
 
     record = min(timed, key=distance)
-    pictures = record.samples["train"] * max(1, len(record.metrics["train/loss"]))
+    pictures = max(1.0, record.samples["train"] * record.metrics["train/epoch"][-1])  # a cut epoch counts its part
     return record.seconds["train"] / pictures * max(0.5, macs / max(1, _macs(record.trial)))
 
 
