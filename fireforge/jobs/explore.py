@@ -69,10 +69,12 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     data_bytes = sum(pixels.nbytes for pixels in search.scene.pixels.values())
     with Crew(search.device, data_bytes=data_bytes) as crew, ends_early(search.clock, crew):
         kept = _survey(search, budget)
-        short = trials_of(search, kept, rung=-1, epochs=2)
+        short = trials_of(search, kept, rung=-1, epochs=1)
         pace = Pace(short, search.run, search.clock, crew=crew, pictures=len(search.scene.part("train")))
         ladder = search.run.choice("ladder", lambda: fitting_ladder(pace.epochs_in_all()), why=LADDER_WHY)
-        starters = spread(kept, LADDERS[ladder][0].number)
+        most_macs = search.run.choice("most macs", pace.most_macs, why="networks that the time can train at all")
+        light = tuple(candidate for candidate in kept if candidate.cost.macs <= most_macs)
+        starters = spread(light, LADDERS[ladder][0].number)
         records = halve(starters, lambda rung: _train_rung(search, rung, crew, pace), ladder=ladder)
     return winner_of(records)
 
