@@ -158,5 +158,5 @@ def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord], *, 
     if records:
         note += f", best {max(map(worth, records)):.1%} on validation"
     total = len(rung.candidates)
-    done = len(records) if share is None else round(share * total, 1)
+    done = len(records) if share is None else min(round(share * total, 1), total - 0.1)
     search.progress(Update(stage=f"rung {rung.index + 1}", done=done, total=total, unit="networks", note=note))
