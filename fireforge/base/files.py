@@ -53,6 +53,24 @@ def write_json(path: str | Path, data: Json) -> Path:
     return write_bytes(path, json_bytes(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"))
 
 
+def read_bytes(path: str | Path) -> bytes:
+    """The content of a file.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Its bytes.
+
+    Raises:
+      FireforgeError: NO_FILE, if it is not there or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(path)) from error
+
+
 def read_json(path: str | Path) -> Json:
     """The JSON of a file.
 

@@ -21,6 +21,7 @@ from PIL import (
 )
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.files import read_bytes
 from fireforge.base.preprocess import ImageSteps
 
 # first bytes -> Pillow's reader; Image.open would refuse more than 179 Mpx, whatever our own limit is
@@ -91,11 +92,7 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_LOCAL_PIXELS) -> Ima
         return _from_array(picture)
     if isinstance(picture, bytes):
         return orient(decode(picture, max_pixels=max_pixels))
-    try:
-        data = Path(picture).read_bytes()
-    except OSError as error:
-        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(picture)) from error
-    return orient(decode(data, where=str(picture), max_pixels=max_pixels))
+    return orient(decode(read_bytes(picture), where=str(picture), max_pixels=max_pixels))
 
 
 def orient(image: Image.Image) -> Image.Image:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.files import read_bytes
 from fireforge.base.graph import DTYPES, Attr, Dim, Graph, Node, Shape, TensorType
 from fireforge.base.infer import filled
 from fireforge.base.model import METADATA_KEY, Tag
@@ -43,7 +44,7 @@ def import_onnx(source: str | Path | bytes) -> Imported:
         other files; BAD_OPSET; UNKNOWN_OPERATOR, named; BAD_GRAPH or BAD_SHAPE, if the nodes do not fit together.
     """
     where = "bytes" if isinstance(source, bytes) else str(source)
-    model = _parse(_read(source), where)
+    model = _parse(source if isinstance(source, bytes) else read_bytes(source), where)
     _check_external(model.graph, where)
     _check_opset(model, where)
     reader = _Reader(model.graph, where)
@@ -52,15 +53,6 @@ def import_onnx(source: str | Path | bytes) -> Imported:
     graph, arrays = reader.finish([item.name for item in model.graph.output])
     validate(graph)
     return graph, arrays, _tag(model, where)
-
-
-def _read(source: str | Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(source)) from error
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.files import read_bytes
 from fireforge.base.graph import Dim, TensorType
 from fireforge.base.model import METADATA_KEY
 from fireforge.runtime.feeds import check_feeds
@@ -54,7 +55,8 @@ class OnnxSession:
         self, source: str | Path | bytes, *, threads: int = 1, providers: Sequence[str] = (CPU,), optimized: str = ""
     ) -> None:
         self.where = "bytes" if isinstance(source, bytes) else str(source)
-        self._session = _open(_read(source), _options(threads, optimized), providers, self.where)
+        data = source if isinstance(source, bytes) else read_bytes(source)
+        self._session = _open(data, _options(threads, optimized), providers, self.where)
         self.inputs = tuple(_tensor(item, self.where) for item in self._session.get_inputs())
         self.outputs = tuple(_tensor(item, self.where) for item in self._session.get_outputs())
         stored = self._session.get_modelmeta().custom_metadata_map
@@ -85,15 +87,6 @@ class OnnxSession:
 def open_onnx(path: str | Path, *, threads: int = 1) -> OnnxSession:
     """A session of an ONNX file on the CPU; see `OnnxSession`."""
     return OnnxSession(path, threads=threads)
-
-
-def _read(source: str | Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(source)) from error
 
 
 def _options(threads: int, optimized: str) -> onnxruntime.SessionOptions:

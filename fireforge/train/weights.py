@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import sha256_of_file, write_bytes
+from fireforge.base.files import read_bytes, sha256_of_file, write_bytes
 
 
 def write_weights(path: Path, arrays: dict[str, np.ndarray]) -> str:
@@ -41,10 +41,7 @@ def read_weights(path: Path, *, sha256: str = "") -> dict[str, np.ndarray]:
     Raises:
       FireforgeError: NO_FILE, or BAD_WEIGHTS if the file is damaged or another than the record says.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(path)) from error
+    data = read_bytes(path)
     if sha256 and sha256_of_file(path) != sha256:
         raise FireforgeError("BAD_WEIGHTS", "the checksum differs from the record's", where=str(path))
     try:
