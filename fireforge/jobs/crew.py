@@ -45,7 +45,7 @@ class Orders:
       trials: what to train.
       folder: of the run.
       deadline: each training stops after the batch in which it runs out, and no other begins.
-      most_pictures: of the training part that are used; 0 for all.
+      most_pictures: of the training part that are used, and as large a share of the validation part; 0 for all.
       keep: whether checkpoints are written and taken up.
       at_least_one: whether the first of the trials begins, for a batch, even when the deadline is over.
     """

@@ -19,8 +19,9 @@ WARM_UP = 32  # pictures of the first probe, which does not count
 PROBE = (64, 512)  # fewest and most pictures of the one that does ...
 PROBE_SHARE = 0.03  # ... and the share of the time left that it may take
 LEAST_EPOCHS = 2
-USEFUL_EPOCHS = 8  # a network that cannot train so long in ...
-USEFUL_SHARE = 0.4  # ... this share of the time left is not worth starting
+USEFUL_EPOCHS = 8  # a network that can train neither so many epochs ...
+USEFUL_PICTURES = 10_000  # ... nor on so many pictures ...
+USEFUL_SHARE = 0.4  # ... in this share of the time left is not worth starting
 
 
 class Pace:
@@ -50,7 +51,8 @@ class Pace:
         macs = [_macs(trial) for trial in self._trials]
         if not np.isfinite(self._clock.seconds):
             return macs[-1]
-        most_s = self._clock.left() * USEFUL_SHARE / USEFUL_EPOCHS
+        useful_epochs = min(USEFUL_EPOCHS, USEFUL_PICTURES / self._pictures)
+        most_s = self._clock.left() * USEFUL_SHARE / useful_epochs
         return max([count for count, seconds in zip(macs, self._epoch_seconds()) if seconds <= most_s] or macs[:1])
 
     def epochs(self, rung: Rung) -> int:

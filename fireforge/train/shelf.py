@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from fireforge.base.trial import Trial
 from fireforge.train.feed import Pictures, Ready
 from fireforge.train.trial import make_ready
@@ -21,7 +19,7 @@ class Shelf:
 
         Args:
           trial: data, preprocess and parts are used.
-          most: pictures of the training part that are given; 0 for all.
+          most: pictures of the training part that are given, and as large a share of the validation part; 0 for all.
 
         Returns:
           The pictures, not copied.
@@ -34,9 +32,12 @@ class Shelf:
 
 
 def first_pictures(ready: Ready, most: int) -> Ready:
-    """The same pictures with at most so many of the training part; 0 for all."""
-    if not most:
+    """The same pictures with at most so many of the training part and as large a share of the other; 0 for all."""
+    if not most or most >= len(ready.train):
         return ready
-    train = ready.train
-    few = Pictures(pixels=train.pixels[:most], labels=train.labels[:most], ids=train.ids[:most])
-    return dataclasses.replace(ready, train=few)
+    judged = -(-most * len(ready.val) // len(ready.train))
+    return Ready(train=_first(ready.train, most), val=_first(ready.val, judged))
+
+
+def _first(pictures: Pictures, most: int) -> Pictures:
+    return Pictures(pixels=pictures.pixels[:most], labels=pictures.labels[:most], ids=pictures.ids[:most])
