@@ -12,7 +12,9 @@ __version__ = "0.1.0"
 PUBLIC = {
     "load": ("fireforge.jobs.predict", "load"),
     "build": ("fireforge.jobs.build", "build"),
+    "plan": ("fireforge.jobs.plan", "plan"),
     "Budget": ("fireforge.base.budget", "Budget"),
+    "Wish": ("fireforge.base.settings", "Wish"),
 }
 
 

@@ -50,15 +50,19 @@ class CandidateFile(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class BestBaseline(Value):
-    """The baseline that is hardest to beat.
+    """A baseline beside the answer.
 
     Args:
       name: of the baseline.
       accuracy: on the validation part.
+      bytes: of what would have to be stored; 0 in records that did not keep it.
+      latency_ms: median time of one answer; None where it was not measured.
     """
 
     name: str
     accuracy: float
+    bytes: int = 0
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,8 @@ class Answer(Value):
       spec: the network.
       cost: of the network, counted before training.
       baseline: the best one on the validation part.
+      instead: the baseline that makes the network needless, because it meets all limits at no less accuracy on the
+        validation part; None where there is none.
       candidates: the files that could have been chosen.
       val_accuracy: of the file on the validation part; None in records that did not keep it.
       seconds: wall-clock time of the whole build.
@@ -92,6 +98,7 @@ class Answer(Value):
     spec: NetSpec
     cost: Cost | None = None
     baseline: BestBaseline | None = None
+    instead: BestBaseline | None = None
     candidates: tuple[CandidateFile, ...] = ()
     val_accuracy: float | None = None
     seconds: float = 0.0
@@ -124,7 +131,10 @@ class Answer(Value):
         if not self.feasible:
             rows.append(("Infeasible", self.infeasible_because))
         better = self.beaten_by()
-        if better is not None:
+        if self.instead is not None:
+            own = f"{self.instead.accuracy:.1%} on validation, {show_bytes(self.instead.bytes)}"
+            rows.append(("Simpler", f"{self.instead.name} needs no network, meets all limits and is no worse: {own}"))
+        elif better is not None:
             rows.append(("Warning", f"{better.name} needs no network and is better: {better.accuracy:.1%}"))
         lines = [f"<tr><th>{html.escape(name)}</th><td>{html.escape(told)}</td></tr>" for name, told in rows]
         return f"<table>{''.join(lines)}</table>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fireforge.base.record import RunRecord
 from fireforge.base.value import Value
 
 
@@ -14,12 +15,18 @@ class BaselineResult(Value):
 
     Args:
       name: of the baseline.
-      accuracy: share of right answers, in [0, 1].
-      interval: 95 % interval of the accuracy, by Wilson.
+      accuracy: share of right answers, in [0, 1]; 0 where it was left out.
+      interval: 95 % interval of the accuracy, by Wilson; 0 to 1 where it was left out.
       bytes: of what would have to be stored to answer.
-      seconds: to choose, fit and answer all questions.
-      samples: pictures that were asked about.
-      notes: what was chosen or left out, one line each.
+      seconds: to learn and to answer all questions.
+      samples: pictures that were asked about; 0 where it was left out.
+      notes: what was chosen or cut, one line each.
+      trained_on: pictures that it learned from.
+      latency_ms: median time of the answer to one picture, from pixels in memory; None where it was not measured.
+      memory_bytes: of the arrays that it holds and the most that one answer takes beside them; None where it was not
+        measured.
+      left_out: why it was not run; "" where it was.
+      record: of the training, where the baseline is a network; its weights lie in the run's folder.
     """
 
     name: str
@@ -29,3 +36,20 @@ class BaselineResult(Value):
     seconds: float
     samples: int
     notes: tuple[str, ...] = ()
+    trained_on: int = 0
+    latency_ms: float | None = None
+    memory_bytes: int | None = None
+    left_out: str = ""
+    record: RunRecord | None = None
+
+    def figures(self) -> dict[str, float]:
+        """What was measured of what `fireforge.base.budget.LIMITS` is held against; nothing where it was left out."""
+        if self.left_out:
+            return {}
+        found = {
+            "bytes": self.bytes,
+            "latency_ms": self.latency_ms,
+            "memory_bytes": self.memory_bytes,
+            "accuracy": self.accuracy,
+        }
+        return {name: value for name, value in found.items() if value is not None}

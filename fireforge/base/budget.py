@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from fireforge.base.errors import FireforgeError
 from fireforge.base.value import Value
 
 
@@ -20,6 +22,9 @@ class Budget(Value):
       min_accuracy: share in [0, 1].
       tolerance: accuracy that compression may cost, as a share.
       seconds: wall-clock time for the whole build.
+
+    Raises:
+      FireforgeError: BAD_BUDGET, if a limit is not above 0, or a share not within 0 and 1.
     """
 
     max_bytes: int | None = None
@@ -29,6 +34,17 @@ class Budget(Value):
     min_accuracy: float | None = None
     tolerance: float = 0.005
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no model could be held against."""
+        for name in ("max_bytes", "max_latency_ms", "max_memory_bytes", "max_energy_mj", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise FireforgeError("BAD_BUDGET", f"{name} is {value}", allowed="more than 0, or None for no limit")
+        for name in ("min_accuracy", "tolerance"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise FireforgeError("BAD_BUDGET", f"{name} is {value}", allowed="a share from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,3 +64,16 @@ class Deadline:
         part = Deadline(min(seconds, self.left()))
         part._whole = self
         return part
+
+    def ending_before(self, seconds: float) -> Deadline:
+        """The same clock with an earlier end, so that something is left when it is over.
+
+        Args:
+          seconds: that are left of this one then.
+
+        Returns:
+          A deadline that has used as much and is stopped where this one is.
+        """
+        other = Deadline(max(0.0, self.seconds - seconds), used=self.used())
+        other._whole = self
+        return other

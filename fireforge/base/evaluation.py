@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.metrics import bin_of
 from fireforge.base.value import Value
 
 
@@ -78,6 +81,10 @@ class Evaluation(Value):
       reliability: bins of answers by their score, those without answers left out.
       worst: wrong answers, the surest first.
       val_accuracy: of the same file on the validation part, for comparison with baselines; None where unknown.
+      threshold: the file's: an answer with a lower score is "none of these".
+      refused: answers below the threshold; the accuracy above counts them by their best label all the same.
+      accuracy_accepted: share of right answers among the others; None where there are none, or in an older record.
+      skipped: found pictures that were not used, by code.
     """
 
     model: str
@@ -93,6 +100,10 @@ class Evaluation(Value):
     reliability: tuple[ReliabilityBin, ...]
     worst: tuple[Mistake, ...]
     val_accuracy: float | None = None
+    threshold: float = 0.0
+    refused: int = 0
+    accuracy_accepted: float | None = None
+    skipped: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse tables whose size is not the number of labels."""
@@ -102,3 +113,21 @@ class Evaluation(Value):
         if set(sizes) != {len(self.labels)}:
             what = f"a table of {min(sizes)} to {max(sizes)} rows or columns for {len(self.labels)} classes"
             raise FireforgeError("BAD_RECORD", what, where="Evaluation")
+
+
+def reliability_bins(right: np.ndarray, sure: np.ndarray) -> tuple[ReliabilityBin, ...]:
+    """Answers in 15 bins of equal width by their score, those without answers left out.
+
+    Args:
+      right: bool (N,), the answer is right.
+      sure: float (N,), its score in [0, 1].
+
+    Returns:
+      The bins, lowest scores first.
+    """
+    which = bin_of(sure)
+    rows = [which == index for index in np.unique(which)]
+    return tuple(
+        ReliabilityBin(confidence=float(sure[row].mean()), accuracy=float(right[row].mean()), n=int(row.sum()))
+        for row in rows
+    )

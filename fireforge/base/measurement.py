@@ -28,6 +28,7 @@ class Measurement(Value):
       torch_loaded: whether torch was in the process; it must not be.
       hardware: the machine.
       how: figure to how it was measured, in words.
+      energy_mj: of one prediction, by a counter or estimated: `how` says which; None where it is neither.
     """
 
     bytes: int
@@ -43,6 +44,7 @@ class Measurement(Value):
     torch_loaded: bool
     hardware: Hardware
     how: dict[str, str]
+    energy_mj: float | None = None
 
     def figures(self) -> dict[str, float]:
         """What was measured of what `fireforge.base.budget.LIMITS` is held against."""
@@ -50,6 +52,7 @@ class Measurement(Value):
             "bytes": self.bytes,
             "latency_ms": self.latency_ms,
             "memory_bytes": self.memory_bytes,
+            "energy_mj": self.energy_mj,
             "accuracy": self.accuracy,
         }
         return {name: value for name, value in found.items() if value is not None}

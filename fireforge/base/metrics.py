@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+BINS = 15  # of scores, for calibration (Guo et al. 2017)
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -107,7 +109,20 @@ def paired_loss(before: np.ndarray, after: np.ndarray) -> tuple[float, tuple[flo
     return loss, (loss - half, loss + half)
 
 
-def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, *, bins: int = 15) -> float:
+def bin_of(sure: np.ndarray, *, bins: int = BINS) -> np.ndarray:
+    """The bin of equal width that each score falls into.
+
+    Args:
+      sure: scores (N,) in [0, 1].
+      bins: number of bins over (0, 1]; an upper edge belongs to its bin.
+
+    Returns:
+      int64 (N,), 0 to bins - 1.
+    """
+    return np.asarray(np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1))
+
+
+def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, *, bins: int = BINS) -> float:
     """Mean gap between confidence and accuracy over bins of equal width.
 
     Args:
@@ -123,10 +138,69 @@ def expected_calibration_error(truth: np.ndarray, scores: np.ndarray, *, bins: i
     """
     sure = scores.max(axis=1)
     right = scores.argmax(axis=1) == truth
-    which = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-    gap = 0.0
-    for index in range(bins):
-        inside = which == index
-        if inside.any():
-            gap += float(inside.mean()) * abs(float(right[inside].mean()) - float(sure[inside].mean()))
-    return gap
+    which = bin_of(sure, bins=bins)
+    return _mean_gap(right, sure, [which == index for index in range(bins)])
+
+
+def adaptive_calibration_error(truth: np.ndarray, scores: np.ndarray, *, bins: int = BINS) -> float:
+    """Mean gap between confidence and accuracy over bins of as nearly equal numbers as can be.
+
+    Where nearly all scores are close to 1, bins of equal width hold next to nothing; these do not.
+
+    Args:
+      truth: int (N,).
+      scores: probabilities (N, K).
+      bins: number of bins; equal scores keep the order of the rows.
+
+    Returns:
+      In [0, 1].
+
+    Source:
+      Nguyen and O'Connor 2015, section 4.2 (bins by quantiles), on the best score alone.
+    """
+    sure = scores.max(axis=1)
+    right = scores.argmax(axis=1) == truth
+    return _mean_gap(right, sure, np.array_split(np.argsort(sure, kind="stable"), bins))
+
+
+def brier(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Mean over pictures of the squared distance between the scores and the truth, summed over all classes.
+
+    Args:
+      truth: int (N,), N at least 1.
+      scores: probabilities (N, K).
+
+    Returns:
+      In [0, 2].
+
+    Source:
+      Brier 1950, equation 2.
+    """
+    wanted = np.eye(scores.shape[1])[truth]
+    return float(((scores - wanted) ** 2).sum(axis=1).mean())
+
+
+def area_under_risk_coverage(right: np.ndarray, sure: np.ndarray) -> float:
+    """Mean share of wrong answers among the i surest, over i = 1 to N; answers of one score count as their mean.
+
+    Args:
+      right: bool (N,), the answer is right; N at least 1.
+      sure: float (N,), its score.
+
+    Returns:
+      In [0, 1]; least where every wrong answer is less sure than every right one.
+
+    Source:
+      Geifman, Uziel and El-Yaniv 2019, equation 3.
+    """
+    _, group = np.unique(-sure, return_inverse=True)
+    wrong = np.bincount(group, weights=~right) / np.bincount(group)
+    risks = np.cumsum(wrong[np.sort(group)]) / np.arange(1, len(right) + 1)
+    return float(risks.mean())
+
+
+def _mean_gap(right: np.ndarray, sure: np.ndarray, rows: Sequence[np.ndarray]) -> float:
+    """Gap of each group of answers, weighted by its size; a group is a mask or a list of indices."""
+    groups = [(right[row], sure[row]) for row in rows]
+    gaps = [len(r) * abs(float(r.mean()) - float(s.mean())) for r, s in groups if len(r)]
+    return sum(gaps) / len(right) if len(right) else 0.0

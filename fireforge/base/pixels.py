@@ -4,43 +4,35 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import read_bytes
+from fireforge.base.picture.decode import MAX_LOCAL_PIXELS, decode_noted
+from fireforge.base.picture.orientation import TURNED, orientation
+from fireforge.base.picture.sniff import FORMATS, MAX_FILE_BYTES, SUFFIXES
 from fireforge.base.preprocess import ImageSteps
 
-# first bytes -> Pillow's reader; Image.open would refuse more than 179 Mpx, whatever our own limit is
-READERS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
-    "JPEG": (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
-    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
-    "WEBP": (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
-    "BMP": (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-    "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
-}
-FORMATS = tuple(READERS)
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")  # of file names that promise a picture
-MAX_LOCAL_PIXELS = 250_000_000
-MAX_ASPECT = 200
+__all__ = ["FORMATS", "SUFFIXES"]
+
+STRIP_PIXELS = 8_000_000  # laid over a background at a time
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
+}
+TURNS = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 Picture = bytes | str | Path | np.ndarray | Image.Image
 
@@ -54,23 +46,13 @@ def decode(data: bytes, *, where: str = "image", max_pixels: int = MAX_LOCAL_PIX
       max_pixels: checked from the header, before decoding.
 
     Returns:
-      The decoded picture as stored, not yet turned by EXIF.
+      The decoded picture as stored, not yet turned by EXIF; 16 bits a channel are brought to 8.
 
     Raises:
-      FireforgeError: IMG_EMPTY, IMG_NOT_IMAGE, IMG_TOO_LARGE, IMG_SHAPE, IMG_TRUNCATED or IMG_CORRUPT.
+      FireforgeError: IMG_EMPTY, IMG_NOT_IMAGE, IMG_FORMAT, IMG_TOO_LARGE, IMG_TOO_SLOW, IMG_SHAPE, IMG_TRUNCATED or
+        IMG_CORRUPT.
     """
-    if not data:
-        raise FireforgeError("IMG_EMPTY", "the file holds no bytes", where=where)
-    image = _open(data, where, max_pixels)
-    _check_size(image.width, image.height, max_pixels, where)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # broken metadata is no reason to lose the picture
-            image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-        code = "IMG_TRUNCATED" if "truncated" in str(error) else "IMG_CORRUPT"
-        raise FireforgeError(code, f"cannot be decoded whole: {error}", where=where) from error
-    return image
+    return decode_noted(data, where=where, max_pixels=max_pixels)[0]
 
 
 def open_picture(picture: Picture, *, max_pixels: int = MAX_LOCAL_PIXELS) -> Image.Image:
@@ -92,17 +74,19 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_LOCAL_PIXELS) -> Ima
         return _from_array(picture)
     if isinstance(picture, bytes):
         return orient(decode(picture, max_pixels=max_pixels))
+    _check_file(picture)
     return orient(decode(read_bytes(picture), where=str(picture), max_pixels=max_pixels))
 
 
 def orient(image: Image.Image) -> Image.Image:
     """The picture upright: its EXIF orientation applied; broken EXIF is ignored."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ImageOps.exif_transpose(image)
-        except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, OverflowError):
-            return image
+    turn = TURNS.get(orientation(image)[0])
+    if turn is None:
+        return image
+    upright = image.transpose(turn)
+    for name in TURNED:
+        upright.info.pop(name, None)
+    return upright
 
 
 def to_channels(image: Image.Image, steps: ImageSteps) -> Image.Image:
@@ -113,16 +97,15 @@ def to_channels(image: Image.Image, steps: ImageSteps) -> Image.Image:
       steps: channels and background are used.
 
     Returns:
-      An image of mode "L" or "RGB".
+      An image of mode "L" or "RGB"; the same one where nothing is to be done.
     """
     if image.mode.startswith("I") or image.mode == "F":
         deep = np.asarray(image, np.float64)
         image = Image.fromarray(np.clip(np.rint(deep / 257.0), 0, 255).astype(np.uint8))
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        solid = image.convert("RGBA")
-        under = Image.new("RGBA", solid.size, (steps.background,) * 3 + (255,))
-        image = Image.alpha_composite(under, solid).convert("RGB")
-    return image.convert("L" if steps.channels == 1 else "RGB")
+        image = _over(image, steps.background)
+    mode = "L" if steps.channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def resize(image: Image.Image, steps: ImageSteps) -> Image.Image:
@@ -237,21 +220,23 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _open(data: bytes, where: str, max_pixels: int) -> Image.Image:
-    """The header read, by the reader that the first bytes name; nothing is decoded yet."""
-    for name, (magic, reader) in READERS.items():
-        if magic.match(data) is None:
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's size warning: our own limit follows, as an error
-                return reader(io.BytesIO(data))
-        except Image.DecompressionBombError as error:
-            raise _too_large(str(error), max_pixels, where) from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            what = f"begins like {name}, but its head is cut off or damaged"
-            raise FireforgeError("IMG_CORRUPT", what, where=where) from error
-    raise FireforgeError("IMG_NOT_IMAGE", _guess(data), where=where, allowed=", ".join(FORMATS))
+def _check_file(path: str | Path) -> None:
+    """Refuse a file too large to be a picture, before it is read."""
+    path = Path(path)
+    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+        raise FireforgeError("IMG_TOO_LARGE", f"{path.stat().st_size} bytes", where=str(path))
+
+
+def _over(image: Image.Image, background: int) -> Image.Image:
+    """A transparent picture laid over a gray background, strip by strip so that memory stays low; mode "RGB"."""
+    out = Image.new("RGB", image.size)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        solid = (image if box[3] - top == image.height else image.crop(box)).convert("RGBA")
+        under = Image.new("RGBA", solid.size, (background,) * 3 + (255,))
+        out.paste(Image.alpha_composite(under, solid).convert("RGB"), box)
+    return out
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -261,37 +246,3 @@ def _from_array(array: np.ndarray) -> Image.Image:
             "BAD_ARRAY", f"{array.dtype} array of shape {array.shape}", allowed="uint8 (H, W), (H, W, 1) or (H, W, 3)"
         )
     return Image.fromarray(np.ascontiguousarray(flat))
-
-
-def _check_size(width: int, height: int, max_pixels: int, where: str) -> None:
-    if width * height > max_pixels:
-        raise _too_large(f"{width} x {height} px", max_pixels, where)
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise FireforgeError("IMG_SHAPE", f"{width} x {height} px", where=where, allowed=f"aspect up to {MAX_ASPECT}:1")
-
-
-def _too_large(what: str, max_pixels: int, where: str) -> FireforgeError:
-    return FireforgeError("IMG_TOO_LARGE", what, where=where, allowed=f"up to {max_pixels / 1e6:.0f} Mpx")
-
-
-def _guess(data: bytes) -> str:
-    """What bytes that are no accepted image look like."""
-    head = data[:512].lstrip().lower()
-    known = {
-        b"%pdf": "a PDF",
-        b"%!ps": "a PostScript file",
-        b"<!doctype html": "an HTML page",
-        b"<html": "an HTML page",
-        b"<svg": "an SVG",
-        b"<?xml": "an XML file",
-        b"ii*\0": "a TIFF",
-        b"mm\0*": "a TIFF",
-        b"8bps": "a Photoshop file",
-        b"pk\x03\x04": "a zip archive",
-    }
-    for magic, name in known.items():
-        if head.startswith(magic):
-            return f"not an accepted image, it looks like {name}"
-    if b"ftyphei" in head or b"ftypmif" in head:
-        return "not an accepted image, it looks like a HEIC"
-    return "not an image that can be read"

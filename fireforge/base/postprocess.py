@@ -11,6 +11,8 @@ import numpy as np
 from fireforge.base.errors import FireforgeError
 from fireforge.base.value import Value
 
+NONE_OF_THESE = "none of these"  # what an answer below the threshold is called
+
 
 @dataclass(frozen=True, kw_only=True)
 class Postprocess(Value):
@@ -19,12 +21,20 @@ class Postprocess(Value):
     Args:
       kind: "classify": softmax over the first output.
       outputs: names of the graph outputs that are read; classification reads one, detection several.
-      temperature: logits are divided by it before the softmax (Guo et al. 2017).
+      temperature: logits are divided by it before the softmax (Guo et al. 2017); positive.
+      threshold: an answer whose best score is below it is "none of these"; in [0, 1], 0 accepts every answer.
     """
 
     kind: Literal["classify"] = "classify"
     outputs: tuple[str, ...] = ("logits",)
     temperature: float = 1.0
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no score can be computed with."""
+        if not self.temperature > 0 or not 0 <= self.threshold <= 1:
+            got = f"temperature {self.temperature}, threshold {self.threshold}"
+            raise FireforgeError("BAD_POSTPROCESS", got, allowed="a positive temperature, a threshold of 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +44,17 @@ class Classification(Value):
     Args:
       labels: class names.
       scores: probabilities in [0, 1] of these labels.
+      accepted: whether the best score reaches the model's threshold; if not, the answer is "none of these", and the
+        labels say what comes nearest.
     """
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+    accepted: bool = True
 
     @property
     def label(self) -> str:
-        """The best label."""
+        """The best label, also of an answer that is not accepted."""
         return self.labels[0]
 
     @property
@@ -80,8 +93,11 @@ def classify(
       One Classification an image.
 
     Raises:
-      FireforgeError: BAD_OUTPUT, if the output is absent, does not have one column a label, or is not finite.
+      FireforgeError: BAD_OUTPUT, if the output is absent, does not have one column a label, or is not finite;
+        BAD_TOP, if top is below 1.
     """
+    if top < 1:
+        raise FireforgeError("BAD_TOP", f"{top} answers a picture", allowed="1 or more")
     if post.outputs[0] not in outputs:
         raise FireforgeError("BAD_OUTPUT", f"no output called {post.outputs[0]!r}", allowed=", ".join(outputs))
     logits = outputs[post.outputs[0]]
@@ -92,6 +108,10 @@ def classify(
     scores = softmax(logits, temperature=post.temperature)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [
-        Classification(labels=tuple(labels[k] for k in row), scores=tuple(float(scores[i, k]) for k in row))
+        Classification(
+            labels=tuple(labels[k] for k in row),
+            scores=tuple(float(scores[i, k]) for k in row),
+            accepted=bool(scores[i, row[0]] >= post.threshold),
+        )
         for i, row in enumerate(order)
     ]

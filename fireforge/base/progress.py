@@ -18,7 +18,10 @@ class Update(Value):
       done: units finished.
       total: units in all; 0 where unknown.
       unit: what is counted ("epoch", "trial").
-      note: one short line for people, such as the best so far.
+      note: one short line for people.
+      best_accuracy: of the best so far, on the validation part; None where this update does not tell.
+      best_bytes: of the best so far, predicted or on disk; likewise.
+      used_s: seconds of the whole work so far, those of earlier runs of it counted; likewise.
     """
 
     stage: str
@@ -26,6 +29,9 @@ class Update(Value):
     total: float = 0.0
     unit: str = ""
     note: str = ""
+    best_accuracy: float | None = None
+    best_bytes: int | None = None
+    used_s: float | None = None
 
 
 class Progress(Protocol):

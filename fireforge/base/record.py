@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fireforge.base.machine import Hardware
+from fireforge.base.paired import Paired
 from fireforge.base.trial import Trial
 from fireforge.base.value import Value
 
@@ -74,6 +75,7 @@ class StageReport(Value):
       after: facts of the model that went out.
       notes: what it changed, in words.
       seconds: wall-clock time.
+      lost: accuracy against the float file, on the same pictures; None where it was not compared.
     """
 
     stage: str
@@ -81,3 +83,4 @@ class StageReport(Value):
     after: Facts
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    lost: Paired | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One labelled picture, and one that could not be used."""
+"""One labelled picture, one that could not be used, and a remark about one that is used."""
 
 from __future__ import annotations
 
@@ -38,3 +38,16 @@ class Skipped(Value):
     name: str
     code: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted(Value):
+    """A remark about a picture that is used all the same.
+
+    Args:
+      name: file, archive member or row.
+      code: one of `fireforge.base.picture.notes`.
+    """
+
+    name: str
+    code: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What somebody who trains one network by name may ask for."""
+"""What may be asked of a training and of a build, beside the data and the limits."""
 
 from __future__ import annotations
 
@@ -29,3 +29,22 @@ class Settings(Value):
     seed: int = 0
     device: str = "auto"
     image_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish(Value):
+    """How a build goes about it.
+
+    Args:
+      seed: of split, draws, weights and order.
+      device: "auto", "cpu", "cuda" or "cuda:N".
+      image_size: side of the input in px; None to choose by the pictures.
+      earlier: folder of a run whose winner and trials this build starts from; "" for none.
+      replay: folder of a run whose choices are taken instead of measured ones; "" for none.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    image_size: int | None = None
+    earlier: str = ""
+    replay: str = ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fireforge.base.budget import Budget
 from fireforge.base.datacard import DataCard
 from fireforge.base.machine import Hardware
-from fireforge.base.settings import Settings
+from fireforge.base.settings import Settings, Wish
 from fireforge.base.trial import DataRef
 from fireforge.base.value import Value
 
@@ -23,6 +23,7 @@ class Start(Value):
       seed: of everything that is drawn.
       budget: of a build; None in a training.
       settings: of a training; None in a build.
+      wish: of a build; None in a training, and in records that did not keep it.
       hardware: the machine.
       versions: package to version.
       dataset: what the data holds.
@@ -33,6 +34,7 @@ class Start(Value):
     seed: int
     budget: Budget | None = None
     settings: Settings | None = None
+    wish: Wish | None = None
     hardware: Hardware
     versions: dict[str, str]
     dataset: DataCard

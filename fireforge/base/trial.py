@@ -23,6 +23,11 @@ class Augment(Value):
       flip: mirror left to right with probability 1/2.
       cutout_px: side of a square that is set to the mean.
       mixup: alpha of mixup's Beta distribution (Zhang et al. 2018); 0 is off.
+      crop_area: least share of the picture that a random crop takes, its sides in 3 to 4 to 4 to 3, resized to the
+        input (Szegedy et al. 2014); 1 is off.
+      colour: greatest change of brightness, contrast and saturation, as a share.
+      source_px: side of the square at which a training picture is kept, from which the crop is taken; 0 for the size
+        of the input.
     """
 
     shift_px: float = 0.0
@@ -31,6 +36,9 @@ class Augment(Value):
     flip: bool = False
     cutout_px: int = 0
     mixup: float = 0.0
+    crop_area: float = 1.0
+    colour: float = 0.0
+    source_px: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,8 @@ class Recipe(Value):
       ema: decay of the averaged weights at each step; 0 is off.
       augment: variation of the pictures.
       precision: "float32", or autocast to "bfloat16".
+      layout: of pictures and weights in memory; the numbers differ by rounding.
+      compile: whether torch.compile makes the training's kernels.
     """
 
     epochs: int
@@ -64,6 +74,8 @@ class Recipe(Value):
     ema: float = 0.0
     augment: Augment = Augment()
     precision: Literal["float32", "bfloat16"] = "float32"
+    layout: Literal["contiguous", "channels_last"] = "contiguous"
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +110,10 @@ class Trial(Value):
       rung: of the search; more epochs on a higher one.
       parts: which parts are trained on; ("train", "val") for a last training without selection.
       cost: counted before training, carried into the record.
+      start: digest of the trial of the same network whose weights this one starts from; "" for fresh weights.
+      threads: of one training on a CPU; rounding depends on it.
+      pictures: of the training part that are used, evenly taken; 0 for all.
+      val_pictures: of the validation part that are judged, likewise.
     """
 
     spec: NetSpec
@@ -108,3 +124,7 @@ class Trial(Value):
     rung: int = 0
     parts: tuple[str, ...] = ("train",)
     cost: Cost | None = None
+    start: str = ""
+    threads: int = 1
+    pictures: int = 0
+    val_pictures: int = 0

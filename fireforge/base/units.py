@@ -63,7 +63,9 @@ def show_seconds(seconds: float) -> str:
 
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], kind: str, examples: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[Ee][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
-    if match is None or match[2] not in units or not 0 < float(match[1]) < 1e18:
+    match = re.fullmatch(r"\s*(-?[0-9]*\.?[0-9]+(?:[Ee][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
+    if match is None or match[2] not in units:
         raise FireforgeError("BAD_UNIT", f"{text!r} is not a {kind} with a unit", allowed=examples)
+    if not 0 < float(match[1]) < 1e18:
+        raise FireforgeError("BAD_UNIT", f"{text!r} is no {kind} that can be kept", allowed=f"more than 0: {examples}")
     return float(match[1]) * units[match[2]]

@@ -3,89 +3,100 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
-from fireforge.base.baseline import BaselineResult
 from fireforge.base.rng import permutation
-from fireforge.baseline.result import label_bytes, make_result
+from fireforge.baseline.lesson import Fitted, Lesson
+from fireforge.baseline.result import label_bytes
+from fireforge.baseline.shrink import shrink, shrink_words
 
 CHOICES = (1, 3, 5)
-HELD_OUT = 5  # every fifth training picture chooses k
-MOST_TRAIN, MOST_ASKED, MOST_SIDE = 20_000, 2_000, 32
+HELD_OUT = 5  # every fifth training picture chooses k ...
+MOST_HELD_OUT = 1_000  # ... but no more than so many
+MOST_SIDE = 32
 CHUNK = 256  # questions at once
-EXACT32 = 2**24  # whole numbers below this are exact in float32
+MIDDLE = 128  # taken off every pixel, so that products stay below 2^14 ...
+EXACT = 1024  # ... and a float32 holds the sum of so many of them without rounding
+MOST_INT32 = 33_000  # pixels whose squared distance an int32 holds
 
 
-def neighbours(
-    train_x: np.ndarray, train_y: np.ndarray, val_x: np.ndarray, val_y: np.ndarray, classes: int
-) -> BaselineResult:
-    """K nearest neighbours by squared Euclidean distance on pixels, each neighbour one vote.
-
-    k is the one of 1, 3, 5 that is best on a fifth of the training part held out, the smallest where equal. To hold a
-    few seconds, pictures with a side over 32 px are averaged down in blocks, and at most 20,000 training pictures and
-    2,000 questions are used, chosen by position; the notes say so where it happened.
-
-    Args:
-      train_x: uint8 (N, C, H, W).
-      train_y: int (N,).
-      val_x: uint8 (M, C, H, W).
-      val_y: int (M,).
-      classes: K.
-
-    Returns:
-      The result; bytes are those of the stored pictures and labels.
-    """
-    start = time.perf_counter()
-    notes = []
-    keep, ask = _chosen(len(train_y), MOST_TRAIN), _chosen(len(val_y), MOST_ASKED)
-    known, asked = shrink(train_x[keep]), shrink(val_x[ask])
-    truth, targets = val_y[ask], train_y[keep]
-    if known.shape[1:] != train_x.shape[1:]:
-        notes.append(f"pictures averaged down to {known.shape[2]} x {known.shape[3]} px")
-    if len(keep) < len(train_y):
-        notes.append(f"{len(keep)} of {len(train_y)} training pictures")
-    if len(ask) < len(val_y):
-        notes.append(f"{len(ask)} of {len(val_y)} questions")
-    k = choose_k(known, targets, classes)
-    predicted = vote(nearest(known, asked, k=k), targets, classes)
-    return make_result(
-        "neighbours",
-        truth=truth,
-        predicted=predicted,
-        stored_bytes=known.size + label_bytes(classes) * len(known),
-        seconds=time.perf_counter() - start,
-        notes=(f"k = {k}, chosen on the training part", *notes),
-    )
-
-
-def nearest(known: np.ndarray, asked: np.ndarray, *, k: int) -> np.ndarray:
-    """The k nearest known pictures of each question, exactly; of equally near ones the earlier first.
+class Index:
+    """Known pictures, ready to be compared with others.
 
     Args:
       known: uint8 (N, ...), N at least 1.
-      asked: uint8 (M, ...).
-      k: taken as N where there are fewer.
+    """
+
+    def __init__(self, known: np.ndarray) -> None:
+        wide = known.reshape(len(known), -1)
+        self._kind: np.dtype = np.dtype(np.int32 if wide.shape[1] <= MOST_INT32 else np.int64)
+        self.base: np.ndarray = _centred(wide)
+        self.norms = self._products(self.base, self.base)
+
+    def ask(self, asked: np.ndarray, *, k: int) -> np.ndarray:
+        """The k nearest known pictures of each question by squared distance, exactly; the earlier first where equal.
+
+        Args:
+          asked: uint8 (M, ...).
+          k: taken as N where there are fewer.
+
+        Returns:
+          int64 (M, min(k, N)), nearest first.
+        """
+        k = min(k, len(self.base))
+        out = np.empty((len(asked), k), np.int64)
+        for first in range(0, len(asked), CHUNK):
+            part = _centred(asked[first : first + CHUNK].reshape(-1, self.base.shape[1]))
+            distance = self.norms - 2 * self._dots(part)  # the question's own norm changes no order
+            bound = np.partition(distance, k - 1, axis=1)[:, k - 1]
+            rows, near = np.nonzero(distance <= bound[:, None])  # k in each row, or more that are equally far
+            order = np.lexsort((near, distance[rows, near], rows))
+            starts = np.searchsorted(rows, np.arange(len(part)))
+            out[first : first + len(part)] = near[order[starts[:, None] + np.arange(k)]]
+        return out
+
+    def _dots(self, part: np.ndarray) -> np.ndarray:
+        """Products of questions (M, D) with all known pictures: whole numbers (M, N), each exact."""
+        dots = np.zeros((len(part), len(self.base)), self._kind)
+        for first in range(0, part.shape[1], EXACT):
+            pixels = slice(first, first + EXACT)
+            dots += (part[:, pixels] @ self.base[:, pixels].T).astype(self._kind)
+        return dots
+
+    def _products(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Product of each row with the row beside it, exactly: (N,)."""
+        total = np.zeros(len(left), self._kind)
+        for first in range(0, left.shape[1], EXACT):
+            pixels = slice(first, first + EXACT)
+            total += np.einsum("nd,nd->n", left[:, pixels], right[:, pixels]).astype(self._kind)
+        return total
+
+
+def neighbours(lesson: Lesson) -> Fitted:
+    """K nearest neighbours by squared Euclidean distance on pixels, each neighbour one vote.
+
+    k is the one of 1, 3, 5 that is best on a fifth of the lesson held out, the smallest where equal. Pictures with a
+    side over 32 px are averaged down in blocks; a note says so.
+
+    Args:
+      lesson: what is remembered.
 
     Returns:
-      int64 (M, min(k, N)), nearest first.
+      The baseline; its bytes are those of the stored pictures and labels.
     """
-    k = min(k, len(known))
-    wide = known.reshape(len(known), -1)
-    # every distance is a whole number, so a float type that holds the greatest one makes no rounding error
-    kind: np.dtype = np.dtype(np.float32 if 2 * wide.shape[1] * 255**2 < EXACT32 else np.float64)
-    base: np.ndarray = wide.astype(kind)
-    norms = (base * base).sum(axis=1)
-    out = np.empty((len(asked), k), np.int64)
-    for first in range(0, len(asked), CHUNK):
-        part: np.ndarray = asked[first : first + CHUNK].reshape(-1, wide.shape[1]).astype(kind)
-        distance = norms - 2 * (part @ base.T)  # the question's own norm changes no order
-        bound = np.partition(distance, k - 1, axis=1)[:, k - 1]
-        for row in range(len(part)):
-            near = np.flatnonzero(distance[row] <= bound[row])
-            out[first + row] = near[np.argsort(distance[row, near], kind="stable")[:k]]
-    return out
+    known = shrink(lesson.pixels, MOST_SIDE)
+    k = choose_k(known, lesson.labels, lesson.classes)
+    index = Index(known)
+
+    def answer(pictures: np.ndarray) -> np.ndarray:
+        return vote(index.ask(shrink(pictures, MOST_SIDE), k=k), lesson.labels, lesson.classes)
+
+    return Fitted(
+        answer=answer,
+        bytes=known.size + label_bytes(lesson.classes) * len(known),
+        held=(index.base, index.norms, lesson.labels),
+        notes=(f"k = {k}, chosen on the training part", *shrink_words(lesson.pixels, known)),
+    )
 
 
 def vote(near: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
@@ -106,7 +117,7 @@ def vote(near: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
 
 
 def choose_k(known: np.ndarray, targets: np.ndarray, classes: int) -> int:
-    """The best k on a fifth of the known pictures, held out in turn by a fixed permutation.
+    """The best k on a fifth of the known pictures, held out by a fixed permutation.
 
     Args:
       known: uint8 (N, ...).
@@ -117,38 +128,16 @@ def choose_k(known: np.ndarray, targets: np.ndarray, classes: int) -> int:
       One of CHOICES; 1 where there are too few pictures to hold some out.
     """
     order = permutation(0, 0, len(known))
-    out, rest = order[: len(known) // HELD_OUT][:MOST_ASKED], order[len(known) // HELD_OUT :]
+    count = min(len(known) // HELD_OUT, MOST_HELD_OUT)
+    out, rest = order[:count], order[count:]
     if not len(out):
         return CHOICES[0]
-    near = nearest(known[rest], known[out], k=max(CHOICES))
+    near = Index(known[rest]).ask(known[out], k=max(CHOICES))
     right = [int((vote(near[:, :k], targets[rest], classes) == targets[out]).sum()) for k in CHOICES]
     return CHOICES[int(np.argmax(right))]
 
 
-def shrink(pictures: np.ndarray) -> np.ndarray:
-    """Pictures averaged over square blocks until no side is over 32 px; margins that fill no block are cut off.
-
-    Args:
-      pictures: uint8 (N, C, H, W).
-
-    Returns:
-      uint8 (N, C, h, w), the same array where it is small already.
-    """
-    count, channels, high, wide = pictures.shape
-    block = -(-max(high, wide) // MOST_SIDE)
-    block = min(block, high, wide)
-    if block <= 1:
-        return pictures
-    rows, columns = high // block, wide // block
-    out = np.empty((count, channels, rows, columns), np.uint8)
-    for i in range(count):
-        cut = pictures[i, :, : rows * block, : columns * block].reshape(channels, rows, block, columns, block)
-        out[i] = np.rint(cut.mean(axis=(2, 4)))
+def _centred(wide: np.ndarray) -> np.ndarray:
+    out: np.ndarray = wide.astype(np.float32)
+    out -= MIDDLE
     return out
-
-
-def _chosen(count: int, most: int) -> np.ndarray:
-    """Positions to use, rising: all, or as many as allowed by a fixed permutation."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(permutation(0, 1, count)[:most])

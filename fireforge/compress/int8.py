@@ -150,17 +150,7 @@ class _Bench:
         return [np.sum([counts[name] for name in names], axis=0) for names in self.regions.sources]
 
     def _quantized(self, activations: dict[str, Quantization], method: str) -> Model:
-        weights = weight_quantizations(self.model.weights, self.regions.layers, activations)
-        forms: dict[str, TensorForm] = dict(self.model.weights)
-        for name, quantization in weights.items():
-            forms[name] = Affine(q=quantize(forms[name].array(), quantization), quantization=quantization)
-        plan = QuantPlan(
-            activations=activations,
-            weights=weights,
-            float_nodes=self.regions.float_nodes,
-            method=f"{method} of {len(self.pictures)} pictures",
-        )
-        return self.model.replace(weights=forms, quant=plan)
+        return rounded(self.model, self.regions, activations, method=f"{method} of {len(self.pictures)} pictures")
 
     def _candidate(self, method: str, model: Model) -> _Candidate:
         answers = self._answers(model)
@@ -175,6 +165,29 @@ class _Bench:
         rows = run_batches(onnx_bytes(graph, arrays), self.pictures, outputs, batch=self.batch)
         flat = [np.concatenate([row[name].reshape(len(row[name]), -1) for name in outputs], axis=1) for row in rows]
         return np.concatenate(flat).astype(np.float64)
+
+
+def rounded(model: Model, regions: Regions, activations: Mapping[str, Quantization], *, method: str) -> Model:
+    """The model with the weights of its layers in integers and a plan.
+
+    Args:
+      model: its weights are real numbers; a plan that it has is replaced.
+      regions: layers with weights to round.
+      activations: tensor name to Quantization.
+      method: how the ranges were found, for the plan.
+
+    Returns:
+      Weights as Affine, symmetric for each channel; biases and all else as they are.
+
+    Raises:
+      FireforgeError: BAD_RANGE, if a weight holds NaN or infinity.
+    """
+    weights = weight_quantizations(model.weights, regions.layers, activations)
+    forms: dict[str, TensorForm] = dict(model.weights)
+    for name, quantization in weights.items():
+        forms[name] = Affine(q=quantize(forms[name].array(), quantization), quantization=quantization)
+    plan = QuantPlan(activations=dict(activations), weights=weights, float_nodes=regions.float_nodes, method=method)
+    return model.replace(weights=forms, quant=plan)
 
 
 def weight_quantizations(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,6 +14,25 @@ from fireforge.base.deadline import Deadline
 from fireforge.base.model import Model
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import Facts, StageReport
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Finetune(Protocol):
+    """Trains a changed network on, on pictures that the stage does not see."""
+
+    def __call__(self, student: nn.Module, teacher: nn.Module, *, lr: float) -> int:
+        """Train the student towards the teacher's answers, in place.
+
+        Args:
+          student: gives logits (N, K); its method `freeze`, where it has one, is called half-way.
+          teacher: gives logits (N, K); is not trained.
+          lr: greatest rate of Adam.
+
+        Returns:
+          Updates that were made; 0 where there was no time for any, and nothing is changed.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +42,14 @@ class Context:
     Args:
       calibration: float32 (N, C, H, W), normalized training pictures.
       evaluate: measures a model on pictures that the stage does not see.
-      finetune: trains a model on and gives it back; None where nothing may be trained.
+      finetune: trains a network on; None where nothing may be trained.
       deadline: when the stage must be done.
       progress: receives updates.
     """
 
     calibration: np.ndarray
     evaluate: Callable[[Model], Facts]
-    finetune: Callable[[Model], Model] | None = None
+    finetune: Finetune | None = None
     deadline: Deadline = field(default_factory=Deadline)
     progress: Progress = silent
 

@@ -3,23 +3,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import io
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.pixels import FORMATS, decode, open_picture
+from fireforge.base.picture.decode import decode_noted, read_head
+from fireforge.base.picture.orientation import orientation
+from fireforge.base.picture.sniff import promised
+from fireforge.base.pixels import open_picture
 from fireforge.base.progress import Progress, Update, silent
-from fireforge.base.sample import Skipped
+from fireforge.base.sample import Noted, Skipped
 from fireforge.data.dataset import Content, Dataset
 
 GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 lay the picture on its side
+NO_LOSS = ("IMG_EMPTY", "IMG_NOT_IMAGE")  # of files whose name promises nothing
 EVERY = 256  # pictures between two updates of a progress
 
 
@@ -31,11 +32,26 @@ class Look:
       height_px: upright, after its EXIF orientation.
       width_px: likewise.
       mode: Pillow's mode of the stored picture; "L" or "RGB" for arrays.
+      notes: codes of `fireforge.base.picture.notes`, each once.
     """
 
     height_px: int
     width_px: int
     mode: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What decoding every picture found.
+
+    Args:
+      broken: sample id to why it cannot be used, in the order of ids.
+      notes: remarks about the others, in the order of ids.
+    """
+
+    broken: dict[int, Skipped] = field(default_factory=dict)
+    notes: tuple[Noted, ...] = ()
 
 
 def look(content: Content, *, where: str, full: bool) -> Look:
@@ -43,28 +59,23 @@ def look(content: Content, *, where: str, full: bool) -> Look:
 
     Args:
       content: what `Dataset.read` gives.
-      where: named in errors.
+      where: named in errors; ends like the picture's file name.
       full: decode it whole, so that a damaged picture is found; otherwise the header is enough.
 
     Returns:
       What it is.
 
     Raises:
-      FireforgeError: what `fireforge.base.pixels.decode` raises; without `full`, only what the header shows.
+      FireforgeError: what `fireforge.base.picture.decode.decode_noted` raises; without `full`, what the header shows.
     """
     if not isinstance(content, bytes):
         return Look(content.shape[0], content.shape[1], "L" if content.ndim == 2 else "RGB")
-    if full:
-        image = decode(content, where=where)
-    else:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = Image.open(io.BytesIO(content), formats=FORMATS)
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
-            image = decode(content, where=where)  # raises with the reason
-    high, wide = (image.width, image.height) if _on_its_side(image) else (image.height, image.width)
-    return Look(high, wide, image.mode)
+    image, notes = decode_noted(content, where=where) if full else read_head(content, where=where)
+    if promised(where) not in ("", image.format):
+        notes = (*notes, "IMG_NAME_MISMATCH")
+    on_its_side = orientation(image)[0] in (5, 6, 7, 8)
+    high, wide = (image.width, image.height) if on_its_side else (image.height, image.width)
+    return Look(high, wide, image.mode, tuple(sorted(set(notes))))
 
 
 def is_gray(content: Content, mode: str) -> bool:
@@ -75,23 +86,27 @@ def is_gray(content: Content, mode: str) -> bool:
     return bool((pixels[..., :1] == pixels).all())
 
 
-def find_broken(dataset: Dataset, *, progress: Progress = silent) -> dict[int, Skipped]:
-    """The pictures that do not decode whole.
+def check_pictures(dataset: Dataset, *, progress: Progress = silent) -> Checked:
+    """Decode every picture whole.
 
     Args:
       dataset: any; arrays are never broken.
       progress: told how many are done.
 
     Returns:
-      Sample id to the reason, in the order of ids.
+      What was found.
     """
-    broken = {}
+    broken: dict[int, Skipped] = {}
+    notes: list[Noted] = []
     for sample in each(range(len(dataset.samples)), stage="check", progress=progress):
+        name = dataset.samples[sample].name
         try:
-            look(dataset.read(sample), where=dataset.where(sample), full=True)
+            seen = look(dataset.read(sample), where=dataset.where(sample), full=True)
         except FireforgeError as error:
-            broken[sample] = Skipped(name=dataset.samples[sample].name, code=error.code, reason=error.what)
-    return broken
+            broken[sample] = Skipped(name=name, code=error.code, reason=error.what)
+        else:
+            notes.extend(Noted(name=name, code=code) for code in seen.notes)
+    return Checked(broken, tuple(notes))
 
 
 def drop_broken(dataset: Dataset, *, progress: Progress = silent) -> Dataset:
@@ -102,9 +117,25 @@ def drop_broken(dataset: Dataset, *, progress: Progress = silent) -> Dataset:
       progress: told how many are done.
 
     Returns:
-      The same dataset where every picture decodes.
+      The same dataset where every picture decodes; its `notes` are those of the pictures that are used.
     """
-    return without(dataset, find_broken(dataset, progress=progress))
+    checked = check_pictures(dataset, progress=progress)
+    whole = without(dataset, checked.broken)
+    return dataclasses.replace(whole, notes=checked.notes) if checked.notes else whole
+
+
+def lost_pictures(skipped: tuple[Skipped, ...]) -> tuple[Skipped, ...]:
+    """Those skipped files that were pictures or promised to be, by their content or their name.
+
+    Args:
+      skipped: of a dataset.
+
+    Returns:
+      The losses; a README or an empty file without a picture's name is none.
+    """
+    return tuple(
+        item for item in skipped if promised(item.name) or (item.code.startswith("IMG_") and item.code not in NO_LOSS)
+    )
 
 
 def without(dataset: Dataset, broken: dict[int, Skipped]) -> Dataset:
@@ -120,10 +151,8 @@ def without(dataset: Dataset, broken: dict[int, Skipped]) -> Dataset:
     if not broken:
         return dataset
     kept = tuple(sample for sample in dataset.samples if sample.id not in broken)
-    return Dataset(
-        format=dataset.format,
-        source=dataset.source,
-        labels=dataset.labels,
+    return dataclasses.replace(
+        dataset,
         samples=tuple(sample.replace(id=i) for i, sample in enumerate(kept)),
         skipped=dataset.skipped + tuple(broken.values()),
         reader=functools.partial(_through, dataset.reader, tuple(sample.id for sample in kept)),
@@ -141,12 +170,3 @@ def each(ids: range | np.ndarray, *, stage: str, progress: Progress) -> Iterator
 
 def _through(reader: Callable[[int], Content], ids: tuple[int, ...], sample_id: int) -> Content:
     return reader(ids[sample_id])
-
-
-def _on_its_side(image: Image.Image) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-        except (OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, OverflowError):
-            return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.sample import Sample, Skipped
+from fireforge.base.sample import Noted, Sample, Skipped
 from fireforge.base.value import Json, canonical_json
 
 Content = bytes | np.ndarray
@@ -29,6 +29,7 @@ class Dataset:
       labels: class names, in the order of the label numbers.
       samples: the usable pictures; sample i has id i.
       skipped: what was found and not used.
+      notes: remarks about samples that are used; known once they were decoded, see `fireforge.data.check.drop_broken`.
       reader: content of the sample with an id; picklable, so that the dataset crosses a process pool.
     """
 
@@ -37,6 +38,7 @@ class Dataset:
     labels: tuple[str, ...]
     samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Noted, ...] = ()
     reader: Callable[[int], Content] = field(repr=False, compare=False)
 
     def read(self, sample_id: int) -> Content:
@@ -92,12 +94,14 @@ class Dataset:
         return table
 
     def ledger(self) -> dict[str, Json]:
-        """What was found, used and skipped by code, and the counts by class and part."""
+        """What was found, used, skipped and noted by code, and the counts by class and part."""
         codes = Counter(item.code for item in self.skipped)
+        notes = Counter(item.code for item in self.notes)
         return {
             "found": self.found,
             "used": len(self.samples),
             "skipped": dict(sorted(codes.items())),
+            "notes": dict(sorted(notes.items())),
             "counts": self.counts(),
         }
 

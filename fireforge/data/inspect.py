@@ -3,38 +3,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.pixels import SUFFIXES
 from fireforge.base.progress import Progress, silent
 from fireforge.base.sample import Skipped
+from fireforge.base.trial import DataRef
 from fireforge.base.value import Value
 from fireforge.data.check import Look, each, look, without
-from fireforge.data.dataset import Dataset, content_digest
-
-SHOWN = 10  # groups of duplicates that are named
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicates(Value):
-    """Pictures whose stored content is the same to the byte.
-
-    Args:
-      extra: pictures that could go without any content being lost.
-      groups: contents that occur more than once.
-      across_parts: groups that lie in more than one part, where a test on them would flatter.
-      across_classes: groups that lie in more than one class: some label is wrong.
-      examples: names of the first groups.
-    """
-
-    extra: int = 0
-    groups: int = 0
-    across_parts: int = 0
-    across_classes: int = 0
-    examples: tuple[tuple[str, ...], ...] = ()
+from fireforge.data.dataset import PARTS, Dataset, content_digest
+from fireforge.data.findings import (
+    Duplicates,
+    Finding,
+    find_duplicates,
+    finding_on_loss,
+    findings_on_classes,
+    findings_on_duplicates,
+    findings_on_test,
+)
+from fireforge.data.outputs import LABEL
+from fireforge.data.split import split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,60 +36,81 @@ class Inspection(Value):
     Args:
       format: name of the format.
       source: the path or name.
+      output: what the answer to a picture is.
       classes: names in the order of label numbers.
       found: everything looked at: used and skipped.
       used: pictures that can be used.
       skipped: number skipped, by code.
       counts: pictures by class and part; "all" for data without parts of its own.
+      split: pictures by class and part as a build with this seed would split them; empty where it cannot.
+      seed: of the split.
       balance: pictures of the smallest class over those of the greatest, 1 is even.
       height_px: least, median and greatest height.
       width_px: least, median and greatest width.
       modes: number of pictures by stored colour mode ("L", "RGB", "P").
       duplicates: equal contents.
+      findings: what stands out, loud ones first.
       unreadable: each file that was found and not used, with the reason.
       checked: whether every picture was decoded whole.
     """
 
     format: str
     source: str
+    output: str = LABEL
     classes: tuple[str, ...]
     found: int
     used: int
     skipped: dict[str, int] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    split: dict[str, dict[str, int]] = field(default_factory=dict)
+    seed: int = 0
     balance: float = 0.0
     height_px: tuple[int, int, int] = (0, 0, 0)
     width_px: tuple[int, int, int] = (0, 0, 0)
     modes: dict[str, int] = field(default_factory=dict)
-    duplicates: Duplicates = Duplicates()
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    findings: tuple[Finding, ...] = ()
     unreadable: tuple[Skipped, ...] = ()
     checked: bool = True
 
 
-def inspect(dataset: Dataset, *, check: bool = True, progress: Progress = silent) -> Inspection:
+def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Progress = silent) -> Inspection:
     """Read every picture once and say what the dataset holds.
 
     Args:
       dataset: any.
       check: decode every picture whole, so that damaged files are found; otherwise headers are read.
+      seed: of the split that is proposed.
       progress: told how many are done.
 
     Returns:
       The findings; a damaged picture counts as skipped.
     """
-    looks: dict[int, Look] = {}
-    digests: dict[int, bytes] = {}
+    looks: list[Look] = []
+    digests: list[bytes] = []
     broken: dict[int, Skipped] = {}
     for sample in each(range(len(dataset.samples)), stage="inspect", progress=progress):
         try:
             content = dataset.read(sample)
-            looks[sample] = look(content, where=dataset.where(sample), full=check)
-            digests[sample] = content_digest(content)
+            seen = look(content, where=dataset.where(sample), full=check)
         except FireforgeError as error:
             broken[sample] = Skipped(name=dataset.samples[sample].name, code=error.code, reason=error.what)
+        else:
+            looks.append(seen)
+            digests.append(content_digest(content))
     whole = without(dataset, broken)
     ledger = whole.ledger()
-    totals = [sum(row.values()) for row in whole.counts().values()]
+    table, parts, why_not = _proposed(whole, seed)
+    totals = {name: sum(row.values()) for name, row in whole.counts().items()}
+    duplicates = find_duplicates(whole.samples, digests, parts)
+    lost = [item for item in dataset.skipped if item.name.lower().endswith(SUFFIXES)]
+    findings = [
+        *why_not,
+        *finding_on_loss(len(lost) + len(broken), len(whole.samples)),
+        *findings_on_duplicates(duplicates),
+        *findings_on_classes(totals, {name: row["train"] for name, row in table.items()}),
+        *findings_on_test(sum(row["test"] for row in table.values())),
+    ]
     return Inspection(
         format=dataset.format,
         source=dataset.source,
@@ -106,28 +119,30 @@ def inspect(dataset: Dataset, *, check: bool = True, progress: Progress = silent
         used=ledger["used"],
         skipped=ledger["skipped"],
         counts=ledger["counts"],
-        balance=round(min(totals) / max(totals), 4) if any(totals) else 0.0,
-        height_px=_spread([item.height_px for item in looks.values()]),
-        width_px=_spread([item.width_px for item in looks.values()]),
-        modes=dict(Counter(item.mode for item in looks.values()).most_common()),
-        duplicates=_duplicates(dataset, digests),
+        split=table,
+        seed=seed,
+        balance=round(min(totals.values()) / max(totals.values()), 4) if any(totals.values()) else 0.0,
+        height_px=_spread([item.height_px for item in looks]),
+        width_px=_spread([item.width_px for item in looks]),
+        modes=dict(Counter(item.mode for item in looks).most_common()),
+        duplicates=duplicates,
+        findings=tuple(sorted(findings, key=lambda finding: not finding.loud)),
         unreadable=whole.skipped,
         checked=check,
     )
 
 
-def _duplicates(dataset: Dataset, digests: dict[int, bytes]) -> Duplicates:
-    same: dict[bytes, list[int]] = defaultdict(list)
-    for sample, digest in digests.items():
-        same[digest].append(sample)
-    groups = [[dataset.samples[i] for i in ids] for ids in same.values() if len(ids) > 1]
-    return Duplicates(
-        extra=sum(len(group) - 1 for group in groups),
-        groups=len(groups),
-        across_parts=sum(len({sample.part for sample in group}) > 1 for group in groups),
-        across_classes=sum(len({sample.label for sample in group}) > 1 for group in groups),
-        examples=tuple(tuple(sample.name for sample in group) for group in groups[:SHOWN]),
-    )
+def _proposed(dataset: Dataset, seed: int) -> tuple[dict[str, dict[str, int]], dict[int, str], list[Finding]]:
+    """Counts by class and part, the part of each id, and the reason where the data cannot be split."""
+    try:
+        parts = split(dataset, DataRef(source=dataset.source, seed=seed))
+    except FireforgeError as error:
+        text = f"{error.what}; {error.do or error.allowed}"
+        return {}, {}, [Finding(code=error.code, text=f"it cannot be split: {text}", loud=True)]
+    ids = {name: parts.ids(name) for name in PARTS}
+    counts = {name: np.bincount(dataset.targets[found], minlength=len(dataset.labels)) for name, found in ids.items()}
+    table = {label: {name: int(counts[name][i]) for name in PARTS} for i, label in enumerate(dataset.labels)}
+    return table, {int(i): name for name, found in ids.items() for i in found}, []
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

@@ -3,54 +3,61 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from pathlib import Path
-
-import numpy as np
 
 from fireforge.base.answer import Answer
 from fireforge.base.budget import Budget
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
+from fireforge.base.files import write_text
 from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.record import RunRecord
-from fireforge.baseline.baselines import BASELINES
+from fireforge.base.settings import Wish
+from fireforge.jobs import alone
+from fireforge.jobs.baselines import run_baselines
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.deliver import deliver
-from fireforge.jobs.explore import Search, explore
-from fireforge.jobs.folder import RunFolder, default_folder
-from fireforge.jobs.keep import keep_winner
+from fireforge.jobs.explore import explore
+from fireforge.jobs.folder import RunFolder, check_place, default_folder
+from fireforge.jobs.interrupt import ends_early
+from fireforge.jobs.keep import drop_aside, keep_winner, put_back, set_aside
+from fireforge.jobs.past import as_replayed, open_past, take_over
+from fireforge.jobs.prospect import hopeless
 from fireforge.jobs.scene import Scene, look
-from fireforge.jobs.settle import refuse_if_infeasible, settle, write_result
+from fireforge.jobs.search import Search
+from fireforge.jobs.settle import betters, choose, promises, refuse_if_infeasible, settle, write_result
+from fireforge.jobs.timetable import BASELINES_SHARE, DEFAULT_SECONDS, finish_seconds, seconds_of
 from fireforge.report.card import write_card
 from fireforge.report.page import write_report
 
-DEFAULT_SECONDS = 600.0
-FINISH_SHARE = 0.1  # of the time, for compression, export, verification and measuring ...
-FINISH_LEAST = 6.0  # ... and at least so many seconds
-LEAST_SECONDS = 30.0
+CACHE = "cache"  # folder of pictures made ready
+HOPELESS_S = 8.0  # of training where no network can keep a limit: the nearest comes with the answer all the same
 
 
 def build(
     data: str | Path,
     *,
     budget: Budget | None = None,
-    seed: int = 0,
+    wish: Wish | None = None,
     out: str | Path | None = None,
-    device: str = "auto",
     progress: Progress = silent,
+    used_s: float = 0.0,
 ) -> Answer:
     """The best model that the limits allow, from a folder of pictures or a dataset's name.
 
-    The same call on the same folder resumes; finished trials are not trained again. Reports and the model card are
-    written beside the model.
+    The same call on the same folder resumes; finished trials are not trained again. A longer time for a run that has
+    ended goes on with it, and replaces the answer where a better one is found. Reports and the model card are written
+    beside the model.
 
     Args:
       data: what `fireforge.data.open.open_dataset` takes.
       budget: limits and time; None for no limits and ten minutes.
-      seed: of everything that is drawn.
+      wish: seed, device, image size, an earlier run to start from, a run to replay; None for the defaults.
       out: folder of the run; None for runs/<name of the data>.
-      device: "auto", "cpu", "cuda" or "cuda:N".
       progress: receives updates.
+      used_s: seconds that have gone by for this build before the call; they count.
 
     Returns:
       The answer, which is the content of result.json; a notebook shows it as a table.
@@ -58,58 +65,105 @@ def build(
     Raises:
       FireforgeError: INFEASIBLE with exit code 4, where the limits cannot be met; the nearest model is kept.
     """
-    budget = budget or Budget()
-    seconds = budget.seconds if budget.seconds is not None else DEFAULT_SECONDS
-    if seconds < LEAST_SECONDS:
-        raise FireforgeError("TOO_LITTLE_TIME", f"{seconds:g} s", allowed=f"at least {LEAST_SECONDS:g}s")
-    start = Deadline(seconds)
-    scene = look(str(data), seed=seed)
-    with RunFolder(out or default_folder(str(data))) as run:
+    budget, wish = budget or Budget(), wish or Wish()
+    folder = Path(out or default_folder(str(data)))
+    check_place(folder)
+    replay = _past(wish.replay, folder)
+    if replay is not None:
+        budget, wish = as_replayed(replay, budget, wish)
+    seconds = seconds_of(budget) if replay is None else math.inf
+    taken = RunFolder(folder).entry("earlier") is not None
+    earlier = _past("" if taken else wish.earlier, folder)
+    start = Deadline(seconds, used=used_s)
+    scene = look(str(data), seed=wish.seed, image_size=wish.image_size, cache=folder / CACHE)
+    with RunFolder(folder, replay=replay) as run:
+        loaded_s = start.used() - used_s
         clock = Deadline(seconds, used=run.seconds_used() + start.used())
-        begin(run, scene, seed=seed, budget=budget)
-        written = run.entry("answer")
-        if written is not None:
-            answer = Answer.from_json(written)
-            progress(Update(stage="done", note="this run was finished before; another --out starts a new one"))
+        begin(run, scene, seed=wish.seed, budget=budget, wish=wish)
+        if earlier is not None:
+            take_over(earlier, run, scene)
+        answer = run.answered()
+        if answer is not None:
+            note = "this run was finished before; a longer --time goes on, another --out starts a new one"
+            progress(Update(stage="done", note=note))
         else:
-            _baselines(run, scene, progress)
-            winner = _explore(run, scene, budget, seed=seed, device=device, clock=clock, progress=progress)
-            keep_winner(run, winner)
-            progress(Update(stage="finish", note="compress, export, verify"))
-            deliveries = deliver(scene, run, winner, clock=clock, progress=progress)
-            progress(Update(stage="finish", note="measure in a fresh process"))
-            answer = settle(scene, run, winner, deliveries, budget)
+            finish_s = finish_seconds(clock.left(), look_s=loaded_s, share=_judged(scene))
+            with ends_early(clock):
+                watched = _watched(progress, run, clock)
+                winner = _search(scene, run, wish, budget, clock=clock, finish_s=finish_s, progress=watched)
+                seen = scene.seen_by(winner.trial.preprocess)
+                answer = _answer(seen, run, winner, budget, clock=clock, progress=watched)
             answer = answer.replace(seconds=round(clock.used(), 1), command=command_line())
+            run.tick(clock.used(), now=True)
             write_result(run, answer)
+            drop_aside(run)
+            shutil.rmtree(run.path / CACHE, ignore_errors=True)  # it can be made again, and is large
+        write_text(run.path / "predict.py", Path(alone.__file__).read_text(encoding="utf-8"))
         write_report(run.path)
         write_card(run.path)
     refuse_if_infeasible(answer, run.path)
     return answer
 
 
-def _baselines(run: RunFolder, scene: Scene, progress: Progress) -> None:
-    """What the network must beat, judged on validation."""
-    done = {entry.value["name"] for entry in run.entries() if entry.type == "baseline"}
-    train, val = scene.part("train"), scene.part("val")
-    for place, (name, baseline) in enumerate(BASELINES.items()):
-        if name in done:
-            continue
-        result = baseline(
-            scene.pixels["train"],
-            scene.truth[train],
-            scene.pixels["val"],
-            scene.truth[val],
-            len(scene.dataset.labels),
-        )
-        run.journal.append("baseline", result.to_json())
-        note = f"{name}: {result.accuracy:.1%} on validation"
-        progress(Update(stage="baselines", done=place + 1, total=len(BASELINES), unit="baselines", note=note))
+def _past(path: str, folder: Path) -> RunFolder | None:
+    """The run that a wish names; None where it names none."""
+    if not path:
+        return None
+    if Path(path).resolve() == folder.resolve():
+        raise FireforgeError("OTHER_RUN", "a run cannot go back to itself", where=path, do="another --out")
+    return open_past(path)
 
 
-def _explore(
-    run: RunFolder, scene: Scene, budget: Budget, *, seed: int, device: str, clock: Deadline, progress: Progress
+def _judged(scene: Scene) -> float:
+    """The share of the pictures that the finish looks at."""
+    return 1 - len(scene.part("train")) / len(scene.truth)
+
+
+def _watched(progress: Progress, run: RunFolder, clock: Deadline) -> Progress:
+    """A progress that also tells the time used and keeps a note of it, so that it counts when the run is resumed."""
+
+    def watch(update: Update) -> None:
+        run.tick(clock.used())
+        progress(update.replace(used_s=clock.used()))
+
+    return watch
+
+
+def _search(
+    scene: Scene, run: RunFolder, wish: Wish, budget: Budget, *, clock: Deadline, finish_s: float, progress: Progress
 ) -> RunRecord:
-    finish = max(FINISH_LEAST, FINISH_SHARE * clock.left()) if np.isfinite(clock.left()) else 0.0
-    time_for_search = Deadline(clock.seconds - finish, used=clock.used())
-    search = Search(scene=scene, run=run, seed=seed, device=device, clock=time_for_search, progress=progress)
-    return explore(search, budget)
+    """The baselines and the best network that could be trained, with so many seconds left when it is found."""
+    seconds = BASELINES_SHARE * clock.seconds if math.isfinite(clock.seconds) else DEFAULT_SECONDS
+    run_baselines(run, scene, seconds=seconds, seed=wish.seed, device=wish.device, progress=progress)
+    end = clock.ending_before(finish_s)
+    if hopeless(scene, budget, seed=wish.seed):
+        progress(Update(stage="explore", note="no network can keep --max-size: the nearest is trained for a moment"))
+        end = clock.ending_before(max(finish_s, clock.left() - HOPELESS_S))
+    winner = explore(
+        Search(scene=scene, run=run, seed=wish.seed, device=wish.device, clock=end, progress=progress), budget
+    )
+    if end.stopped():
+        clock.stop()  # who asked for the best so far does not want to wait for more
+    return winner
+
+
+def _answer(
+    scene: Scene, run: RunFolder, winner: RunRecord, budget: Budget, *, clock: Deadline, progress: Progress
+) -> Answer:
+    """The winner as a file that is proved and measured; the answer of the lap before where that one is no worse."""
+    before = run.answered_before()
+    if before is not None and not promises(winner, before):
+        return before
+    if before is None:
+        keep_winner(run, winner)
+    else:
+        set_aside(run, before)
+    progress(Update(stage="finish", note="compress, export, verify"))
+    deliveries = deliver(scene, run, winner, clock=clock, progress=progress)
+    if before is not None and not betters(choose(deliveries, budget), budget, before):
+        put_back(run)
+        return before
+    if before is not None:
+        keep_winner(run, winner)
+    progress(Update(stage="finish", note="measure in a fresh process"))
+    return settle(scene, run, winner, deliveries, budget)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +44,8 @@ class Orders:
       trials: what to train.
       folder: of the run.
       deadline: each training stops after the batch in which it runs out, and no other begins.
-      most_pictures: of the training part that are used, and as large a share of the validation part; 0 for all.
+      cache: folder of pictures made ready; None for none.
+      until: digest of a trial to the epochs after which its training stops, where an earlier run stopped it.
       keep: whether checkpoints are written and taken up.
       at_least_one: whether the first of the trials begins, for a batch, even when the deadline is over.
     """
@@ -53,7 +53,8 @@ class Orders:
     trials: Sequence[Trial]
     folder: Path
     deadline: Deadline = field(default_factory=Deadline)
-    most_pictures: int = 0
+    cache: Path | None = None
+    until: Mapping[str, float] = field(default_factory=dict)
     keep: bool = True
     at_least_one: bool = True
 
@@ -69,8 +70,9 @@ class Orders:
             "folder": str(self.folder),
             "device": device,
             "seconds": left if math.isfinite(left) else None,
-            "most_pictures": self.most_pictures,
+            "cache": str(self.cache) if self.cache else None,
             "keep": self.keep,
+            "until": self.until.get(self.trials[place].digest()),
         }
         return canonical_json(order) + "\n"
 
@@ -79,16 +81,18 @@ class Crew:
     """Runs trials; small networks gain more from trials side by side than from threads inside one.
 
     Args:
-      device: see `fireforge.train.world.make_world`; on a CPU, `size` is the number of cores, otherwise 1.
+      device: see `fireforge.train.world.make_world`; on a CPU, `size` is the number of cores, otherwise 1;
+        `on_cpu` tells which.
       data_bytes: of the pictures, which each worker holds for itself; there are no more workers than a quarter of the
         memory holds. 0 where unknown.
     """
 
     def __init__(self, device: str, *, data_bytes: int = 0) -> None:
         self._device = device
-        self.size = _size(data_bytes) if make_world(device).device.type == "cpu" else 1
+        self.on_cpu = make_world(device).device.type == "cpu"
+        self.size = _size(data_bytes) if self.on_cpu else 1
         self._workers: list[_Worker] = []
-        self._shelf = Shelf()
+        self._shelf: tuple[Path | None, Shelf] | None = None
         self._limit = Deadline()  # of the orders that it follows now
         self._stopped = False
 
@@ -177,13 +181,19 @@ class Crew:
                 yield run_trial(
                     trial,
                     folder=orders.folder,
-                    ready=functools.partial(self._shelf.ready, most=orders.most_pictures),
+                    ready=self._shelf_of(orders.cache).ready,
                     device=self._device,
                     deadline=orders.deadline,
                     keep=orders.keep,
+                    until=orders.until.get(trial.digest(), math.inf),
                 )
             except FireforgeError as error:
                 yield _lost(trial, error)
+
+    def _shelf_of(self, cache: Path | None) -> Shelf:
+        if self._shelf is None or self._shelf[0] != cache:
+            self._shelf = (cache, Shelf(cache))
+        return self._shelf[1]
 
 
 class _Worker:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +16,21 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.exported import Exported
 from fireforge.base.files import cannot_write
 from fireforge.base.measurement import Measurement
-from fireforge.base.metrics import accuracy, wilson
+from fireforge.base.metrics import wilson
 from fireforge.base.model import Card, Model, dense
+from fireforge.base.paired import paired_difference
 from fireforge.base.pixels import normalize
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import Facts, RunRecord, StageReport
+from fireforge.compress.qat import softened
 from fireforge.compress.stage import Context
 from fireforge.compress.stages import STAGES
 from fireforge.cost.count import count
 from fireforge.export.targets import TARGETS, pack
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, encoded
+from fireforge.jobs.tune import Tuning, tuner
 from fireforge.jobs.verify import Source, refusal, verify_file
 from fireforge.nets.families import build_graph
 from fireforge.runtime.measure import measure_fresh
@@ -36,6 +41,7 @@ CALIBRATION = 256  # training pictures that set the activations' ranges
 PARITY = 200  # validation pictures that pass the whole path
 BATCH = 256
 RUNS = 100  # timed predictions of each delivery
+FLOAT, INT8 = "model.onnx", "model-int8.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +59,33 @@ class Delivery:
     measurement: Measurement
 
 
-def deliver(scene: Scene, run: RunFolder, winner: RunRecord, *, clock: Deadline, progress: Progress) -> list[Delivery]:
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What compression may cost, and where it may train.
+
+    Args:
+      tolerance: accuracy, as a share, that the int8 file may lose against the float file before it is trained on.
+      device: of that training, see `fireforge.train.world.make_world`.
+    """
+
+    tolerance: float = 0.005
+    device: str = "auto"
+
+
+def deliver(
+    scene: Scene,
+    run: RunFolder,
+    winner: RunRecord,
+    *,
+    clock: Deadline,
+    progress: Progress,
+    terms: Terms | None = None,
+) -> list[Delivery]:
     """Fold, export in float, quantize, export in int8; verify and measure both.
 
-    A file that the parity gate refuses is no delivery; the others go on.
+    Where the int8 file loses more than the tolerance and there is time, it is trained with its rounding and written
+    again if that made it better on the validation part. A file that the parity gate refuses is no delivery; the others
+    go on.
 
     Args:
       scene: the data.
@@ -64,6 +93,7 @@ def deliver(scene: Scene, run: RunFolder, winner: RunRecord, *, clock: Deadline,
       winner: whose weights are taken.
       clock: what is left of the time.
       progress: receives updates.
+      terms: None for the defaults.
 
     Returns:
       The deliveries that passed, at least one, the float one first.
@@ -71,48 +101,141 @@ def deliver(scene: Scene, run: RunFolder, winner: RunRecord, *, clock: Deadline,
     Raises:
       FireforgeError: PARITY, if no file does what the network did.
     """
-    model = trained = model_of(scene, winner, run.path)
-    context = context_of(scene, clock=clock, progress=progress)
-    stages = (("fold", "model.onnx"), ("int8", "model-int8.onnx"))
-    deliveries: list[Delivery] = []
-    refused: list[FireforgeError] = []
-    before: Facts | None = None
-    for done, (stage, name) in enumerate(stages):
-        progress(Update(stage="compress", done=done, total=len(stages), unit="stages", note=stage))
-        model, report = STAGES[stage](model, context)
-        report = report if before is None else report.replace(before=before)
+    terms = terms or Terms()
+    scene = scene.seen_by(winner.trial.preprocess)
+    trained = model_of(scene, winner, run.path)
+    judge = Judge(scene)
+    context = context_of(scene, clock=clock, progress=progress, evaluate=judge)
+    shop = _Shop(scene=scene, run=run, trained=trained, progress=progress)
+    folded, report = STAGES["fold"](trained, context)
+    shop.take(folded, FLOAT, report)
+    start = clock.used()
+    made, report = STAGES["int8"](folded, context)
+    report = _compared(report, judge.right(folded), judge.right(made), terms)
+    shop.take(made, INT8, report)
+    needed = report.lost is not None and report.lost.difference > terms.tolerance
+    if needed and shop.has(INT8):
+        tuning = Tuning(scene=scene, run=run, winner=winner, device=terms.device, clock=clock, progress=progress)
+        finetune = tuner(tuning, reserve_s=clock.used() - start)
+        soft = softened(made, folded)
+        better, report = STAGES["qat"](soft, dataclasses.replace(context, finetune=finetune))
+        report = _compared(report, judge.right(folded), judge.right(better), terms)
+        shop.take_if_better(better, INT8, report)
+    if not shop.deliveries:
+        raise shop.refused[0]
+    return list(shop.deliveries.values())
+
+
+class Judge:
+    """Measures models on the validation part, each once, and knows which pictures they had right.
+
+    Args:
+      scene: the pictures.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._seen: list[tuple[Model, Facts, np.ndarray]] = []
+
+    def __call__(self, model: Model) -> Facts:
+        """Facts of a model, without latency."""
+        return self._judged(model)[1]
+
+    def right(self, model: Model) -> np.ndarray:
+        """Whether each picture was answered right, bool (n,)."""
+        return self._judged(model)[2]
+
+    def _judged(self, model: Model) -> tuple[Model, Facts, np.ndarray]:
+        for known in self._seen:
+            if known[0] is model:
+                return known
+        self._seen.append((model, *judged(model, self._scene)))
+        return self._seen[-1]
+
+
+class _Shop:
+    """Files as they are made: each verified, measured and told in the record."""
+
+    def __init__(self, *, scene: Scene, run: RunFolder, trained: Model, progress: Progress) -> None:
+        self.scene, self.run, self.trained, self.progress = scene, run, trained, progress
+        self.deliveries: dict[str, Delivery] = {}
+        self.refused: list[FireforgeError] = []
+        self.done = 0
+        self.before: Facts | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether a file stands."""
+        return name in self.deliveries
+
+    def take(self, model: Model, name: str, report: StageReport) -> None:
+        """Write a stage's model, unless the gate refuses it, and tell of the stage."""
+        self._show(report.stage)
         try:
-            exported = write_verified(model, run.path / name, scene=scene, run=run, trained=trained)
+            exported = write_verified(model, self.run.path / name, scene=self.scene, run=self.run, trained=self.trained)
         except FireforgeError as error:
             if error.code != "PARITY":
                 raise
-            refused.append(error)
-            progress(Update(stage="compress", done=done + 1, total=len(stages), unit="stages", note=error.line()))
+            self.refused.append(error)
+            self._show(error.line())
         else:
-            report = _delivered(report, exported, deliveries)
-        before = report.after
-        run.journal.append("stage", report.to_json())
-    if not deliveries:
-        raise refused[0]
-    return deliveries
+            measurement = measure_fresh(exported.path, runs=RUNS)
+            facts = report.after.replace(latency_ms=measurement.latency_ms)
+            report = report.replace(after=facts)
+            self.deliveries[name] = Delivery(exported=exported, facts=facts, measurement=measurement)
+        self._tell(report)
+
+    def take_if_better(self, model: Model, name: str, report: StageReport) -> None:
+        """Write a stage's model over an earlier file only if it is more accurate on the validation part."""
+        if (report.after.accuracy or 0.0) > (self.deliveries[name].facts.accuracy or 0.0):
+            self.take(model, name, report)
+        else:
+            note = f"no better on validation: {name} stays as it was"
+            self._tell(report.replace(notes=(*report.notes, note)))
+
+    def _tell(self, report: StageReport) -> None:
+        report = report if self.before is None else report.replace(before=self.before)
+        self.before = report.after
+        self.run.journal.append("stage", report.to_json())
+        self.done += 1
+
+    def _show(self, note: str) -> None:
+        total = max(2, self.done + 1)
+        self.progress(Update(stage="compress", done=self.done, total=total, unit="stages", note=note))
 
 
-def _delivered(report: StageReport, exported: Exported, deliveries: list[Delivery]) -> StageReport:
-    """The stage's report with the file's latency; the file joins the deliveries."""
-    measurement = measure_fresh(exported.path, runs=RUNS)
-    facts = report.after.replace(latency_ms=measurement.latency_ms)
-    deliveries.append(Delivery(exported=exported, facts=facts, measurement=measurement))
-    return report.replace(after=facts)
+def _compared(report: StageReport, whole: np.ndarray, rounded: np.ndarray, terms: Terms) -> StageReport:
+    """The report with what was lost against the float file, as a value and in words."""
+    lost = paired_difference(whole, rounded)
+    words = (
+        f"{100 * lost.difference:.2f} points lost against the float file on the same {lost.n} pictures "
+        f"(95 % interval {100 * lost.low:.2f} to {100 * lost.high:.2f}; {lost.only_a} right in float alone, "
+        f"{lost.only_b} in integers alone)"
+    )
+    notes = (*report.notes, words)
+    if lost.difference > terms.tolerance:
+        notes += (
+            f"more than the tolerance of {100 * terms.tolerance:.2f} points: the float file is the answer where it "
+            "keeps as many limits",
+        )
+    return report.replace(lost=lost, notes=notes)
 
 
-def context_of(scene: Scene, *, clock: Deadline, progress: Progress) -> Context:
-    """What compression stages work with: calibration pictures, a judge, the time left."""
+def context_of(
+    scene: Scene, *, clock: Deadline, progress: Progress, evaluate: Callable[[Model], Facts] | None = None
+) -> Context:
+    """What compression stages work with: calibration pictures, a judge, the time left; nothing may be trained.
+
+    Args:
+      scene: the pictures.
+      clock: when the stages must be done.
+      progress: receives updates.
+      evaluate: measures a model; None for a Judge on the validation part.
+
+    Returns:
+      The context.
+    """
     return Context(
-        calibration=_calibration(scene),
-        evaluate=lambda candidate: facts_of(candidate, scene),
-        finetune=None,
-        deadline=clock,
-        progress=progress,
+        calibration=_calibration(scene), evaluate=evaluate or Judge(scene), deadline=clock, progress=progress
     )
 
 
@@ -151,20 +274,33 @@ def facts_of(model: Model, scene: Scene) -> Facts:
     Returns:
       Facts without latency, which is measured on the file in a fresh process; bytes are those of the whole file.
     """
+    return judged(model, scene)[0]
+
+
+def judged(model: Model, scene: Scene) -> tuple[Facts, np.ndarray]:
+    """Accuracy of a model on the validation part, and which pictures it had right.
+
+    Args:
+      model: float or quantized.
+      scene: the pictures.
+
+    Returns:
+      Facts as in `facts_of`, and bool (n,).
+    """
     data = pack(model)
     session = OnnxSession(data)
-    truth = scene.truth[scene.part("val")]
-    inputs = normalize(scene.pixels["val"], scene.steps)
+    truth, pixels = scene.truth[scene.part("val")], scene.pixels["val"]
     name, output = session.inputs[0].name, model.card.postprocess.outputs[0]
-    rows = [session.run({name: inputs[i : i + BATCH]})[output] for i in range(0, len(inputs), BATCH)]
-    right = np.concatenate(rows).argmax(axis=1) == truth
-    return Facts(
-        accuracy=accuracy(truth, np.where(right, truth, -1)),
+    parts = (normalize(pixels[i : i + BATCH], scene.steps) for i in range(0, len(pixels), BATCH))
+    right = np.concatenate([session.run({name: part})[output] for part in parts]).argmax(axis=1) == truth
+    facts = Facts(
+        accuracy=float(right.mean()),
         interval=wilson(int(right.sum()), len(truth)),
         samples=len(truth),
         macs=count(model.graph).macs,
         bytes=len(data),
     )
+    return facts, right
 
 
 def _last_part(source: str) -> str:

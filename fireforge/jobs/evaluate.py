@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fireforge.base.answer import Answer
 from fireforge.base.errors import FireforgeError
-from fireforge.base.evaluation import Evaluation, Mistake, PerClass, ReliabilityBin
-from fireforge.base.files import write_text
+from fireforge.base.evaluation import Evaluation, Mistake, PerClass, reliability_bins
+from fireforge.base.files import write_bytes
 from fireforge.base.metrics import (
     accuracy,
     confusion,
@@ -21,6 +23,7 @@ from fireforge.base.metrics import (
     top_k_accuracy,
     wilson,
 )
+from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.start import Start
 from fireforge.base.trial import DataRef
 from fireforge.data.check import drop_broken
@@ -33,10 +36,42 @@ from fireforge.jobs.scene import thumbnail
 from fireforge.runtime.predictor import Predictor, load, model_file
 
 WORST = 24
-BINS = 15  # as many as the calibration error beside them
+BATCH = 256  # pictures that are held at once
+NAMED = 10  # classes that an error lists
 
 
-def evaluate(model: str | Path, data: str | None = None, *, wrong: Path | None = None) -> Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a file answered about some samples.
+
+    Args:
+      predictor: the opened file.
+      dataset: where the samples stand.
+      ids: of the samples, int64 (n,).
+      truth: their classes as the file counts them, int64 (n,).
+      scores: float64 (n, K).
+    """
+
+    predictor: Predictor
+    dataset: Dataset
+    ids: np.ndarray
+    truth: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The best class of each sample, int64 (n,)."""
+        return np.asarray(self.scores.argmax(axis=1))
+
+    @property
+    def sure(self) -> np.ndarray:
+        """Its score, float64 (n,)."""
+        return np.asarray(self.scores.max(axis=1))
+
+
+def evaluate(
+    model: str | Path, data: str | None = None, *, wrong: Path | None = None, progress: Progress = silent
+) -> Evaluation:
     """Answers of a file on a dataset, held against its labels.
 
     In a run's folder the run's own data gives its test part, which nothing was trained or chosen on. Other data gives
@@ -45,15 +80,17 @@ def evaluate(model: str | Path, data: str | None = None, *, wrong: Path | None =
 
     Args:
       model: an exported file or a run's folder.
-      data: a dataset; None for the test part of the run's own.
+      data: a dataset; None for the test part of the run's own. Its classes are some or all of the model's.
       wrong: a CSV file to write the wrong answers to: file, truth, answer, score.
+      progress: told how many pictures are done.
 
     Returns:
       Accuracy with interval, confusion, per class, calibration, worst mistakes; of a build's own file also its accuracy
       on validation.
 
     Raises:
-      FireforgeError: NO_DATA, if no data is named and the model is no run's folder; BAD_LABELS, if classes differ.
+      FireforgeError: NO_DATA, if no data is named and the model is no run's folder, or no picture can be used;
+        BAD_LABELS, if the data has classes that the model lacks.
     """
     predictor = load(model)
     run = _run_of(Path(model))
@@ -63,11 +100,17 @@ def evaluate(model: str | Path, data: str | None = None, *, wrong: Path | None =
         raise FireforgeError(
             "NO_DATA", "a file alone does not say on what", where=str(model), do="name a dataset as well"
         )
-    dataset = open_ref(known) if known and source == known.source else drop_broken(open_dataset(source))
+    if known and source == known.source:
+        dataset = open_ref(known)
+    else:
+        dataset = open_dataset(source)
+        _check_labels(dataset, predictor.labels)
+        dataset = drop_broken(dataset, progress=progress)
     ids, part = _part(dataset, known)
+    asked = ask(predictor, dataset, ids, progress=progress)
     if wrong is not None:
-        write_wrong(wrong, predictor, dataset, ids)
-    found = evaluate_ids(predictor, dataset, ids, part=part, name=str(model))
+        write_wrong(wrong, asked)
+    found = evaluation_of(asked, part=part, name=str(model))
     return found.replace(val_accuracy=_on_validation(run, model_file(model)))
 
 
@@ -84,47 +127,92 @@ def evaluate_ids(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, par
     Returns:
       The evaluation, without the accuracy on validation.
     """
-    labels = predictor.labels
-    truth = _truth(dataset, ids, labels)
-    scores = predictor.scores(load_pixels(dataset, ids, predictor.card.preprocess.steps()))
-    answers = scores.argmax(axis=1)
-    right = int((answers == truth).sum())
-    table = confusion(truth, answers, len(labels))
+    return evaluation_of(ask(predictor, dataset, ids), part=part, name=name)
+
+
+def ask(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, progress: Progress = silent) -> Asked:
+    """Scores for some samples, a batch at a time, so that memory holds few pictures.
+
+    Args:
+      predictor: an opened file.
+      dataset: its labels must be among the predictor's.
+      ids: sample ids, int64 (n,).
+      progress: told how many are done.
+
+    Returns:
+      The answers.
+
+    Raises:
+      FireforgeError: NO_DATA without ids; BAD_LABELS; a picture's own error, with the file named.
+    """
+    _check_labels(dataset, predictor.labels)
+    if not len(ids):
+        raise FireforgeError("NO_DATA", "no picture to evaluate on", where=dataset.source)
+    steps = predictor.card.preprocess.steps()
+    rows = []
+    for start in range(0, len(ids), BATCH):
+        progress(Update(stage="evaluate", done=start, total=len(ids), unit="image"))
+        rows.append(predictor.scores(load_pixels(dataset, ids[start : start + BATCH], steps)))
+    progress(Update(stage="evaluate", done=len(ids), total=len(ids), unit="image"))
+    place = np.array([predictor.labels.index(label) for label in dataset.labels], np.int64)
+    truth = place[np.array([dataset.samples[i].label for i in ids], np.int64)]
+    return Asked(predictor=predictor, dataset=dataset, ids=ids, truth=truth, scores=np.concatenate(rows))
+
+
+def evaluation_of(asked: Asked, *, part: str, name: str) -> Evaluation:
+    """The figures of some answers.
+
+    Args:
+      asked: the answers.
+      part: what the samples are called in the record.
+      name: of the model, likewise.
+
+    Returns:
+      The evaluation, without the accuracy on validation.
+    """
+    labels, truth, scores = asked.predictor.labels, asked.truth, asked.scores
+    right = asked.answers == truth
+    table = confusion(truth, asked.answers, len(labels))
+    threshold = asked.predictor.card.postprocess.threshold
+    accepted = asked.sure >= threshold
     return Evaluation(
         model=name,
         part=part,
         n=len(truth),
-        accuracy=accuracy(truth, answers),
-        interval=wilson(right, len(truth)),
+        accuracy=accuracy(truth, asked.answers),
+        interval=wilson(int(right.sum()), len(truth)),
         top_k={str(k): top_k_accuracy(truth, scores, k) for k in (1, 3, 5) if k <= len(labels)},
         ece=expected_calibration_error(truth, scores),
         confusion=tuple(map(tuple, table.tolist())),
         labels=labels,
         per_class=_per_class(table),
-        reliability=_reliability(truth, scores),
-        worst=_worst(predictor, dataset, ids, truth, scores),
+        reliability=reliability_bins(right, asked.sure),
+        worst=_worst(asked),
+        threshold=threshold,
+        refused=int((~accepted).sum()),
+        accuracy_accepted=float(right[accepted].mean()) if accepted.any() else None,
+        skipped=asked.dataset.ledger()["skipped"],
     )
 
 
-def write_wrong(path: Path, predictor: Predictor, dataset: Dataset, ids: np.ndarray) -> None:
-    """Write every wrong answer as a row of CSV: file, truth, answer, score.
+def write_wrong(path: Path, asked: Asked) -> None:
+    """Write every wrong answer as a row of CSV: file, truth, answer, score; in the order of the samples.
 
     Args:
       path: the file.
-      predictor: an opened file.
-      dataset: its labels must be among the predictor's.
-      ids: sample ids, int64 (n,).
+      asked: the answers.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE.
     """
-    truth = _truth(dataset, ids, predictor.labels)
-    scores = predictor.scores(load_pixels(dataset, ids, predictor.card.preprocess.steps()))
-    answers = scores.argmax(axis=1)
+    labels, answers = asked.predictor.labels, asked.answers
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["file", "truth", "answer", "score"])
-    for i in np.flatnonzero(answers != truth):
-        names = (dataset.samples[ids[i]].name, predictor.labels[truth[i]], predictor.labels[answers[i]])
-        writer.writerow([*names, f"{scores[i, answers[i]]:.6f}"])
-    write_text(path, stream.getvalue())
+    for i in np.flatnonzero(answers != asked.truth):
+        names = (asked.dataset.samples[asked.ids[i]].name, labels[asked.truth[i]], labels[answers[i]])
+        writer.writerow([*names, f"{asked.sure[i]:.6f}"])
+    write_bytes(path, stream.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def _run_of(path: Path) -> RunFolder | None:
@@ -152,17 +240,23 @@ def _part(dataset: Dataset, known: DataRef | None) -> tuple[np.ndarray, str]:
     return np.arange(len(dataset.samples)), "all"
 
 
-def _truth(dataset: Dataset, ids: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
-    unknown = sorted(set(dataset.labels) - set(labels))
+def _check_labels(dataset: Dataset, labels: tuple[str, ...]) -> None:
+    """Refuse data with classes that the model lacks, naming both; the model may know more."""
+    unknown = [label for label in dataset.labels if label not in labels]
     if unknown:
+        few = len(unknown) < len(dataset.labels)
         raise FireforgeError(
             "BAD_LABELS",
-            f"class {unknown[0]!r} is not one of the model's",
+            f"{len(unknown)} of the data's {len(dataset.labels)} classes are not the model's: {_few(unknown)}",
             where=dataset.source,
-            allowed=", ".join(labels),
+            allowed=f"the model's {len(labels)}: {_few(labels)}",
+            do="the data without them" if few else "the model of this data, or classes called as the model calls them",
         )
-    place = np.array([labels.index(label) for label in dataset.labels], np.int64)
-    return place[np.array([dataset.samples[i].label for i in ids], np.int64)]
+
+
+def _few(labels: Sequence[str]) -> str:
+    told = ", ".join(map(repr, labels[:NAMED]))
+    return told if len(labels) <= NAMED else f"{told} and {len(labels) - NAMED} more"
 
 
 def _per_class(table: np.ndarray) -> PerClass:
@@ -170,32 +264,18 @@ def _per_class(table: np.ndarray) -> PerClass:
     return PerClass(**columns)
 
 
-def _reliability(truth: np.ndarray, scores: np.ndarray) -> tuple[ReliabilityBin, ...]:
-    sure = scores.max(axis=1)
-    right = scores.argmax(axis=1) == truth
-    which = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
-    rows = [which == index for index in range(BINS)]
-    return tuple(
-        ReliabilityBin(confidence=float(sure[row].mean()), accuracy=float(right[row].mean()), n=int(row.sum()))
-        for row in rows
-        if row.any()
-    )
-
-
-def _worst(
-    predictor: Predictor, dataset: Dataset, ids: np.ndarray, truth: np.ndarray, scores: np.ndarray
-) -> tuple[Mistake, ...]:
-    answers = scores.argmax(axis=1)
-    wrong = np.flatnonzero(answers != truth)
-    order = wrong[np.argsort(-scores[wrong, answers[wrong]], kind="stable")][:WORST]
-    steps = predictor.card.preprocess.steps()
+def _worst(asked: Asked) -> tuple[Mistake, ...]:
+    answers, labels = asked.answers, asked.predictor.labels
+    wrong = np.flatnonzero(answers != asked.truth)
+    order = wrong[np.argsort(-asked.sure[wrong], kind="stable")][:WORST]
+    steps = asked.predictor.card.preprocess.steps()
     return tuple(
         Mistake(
-            name=dataset.samples[ids[i]].name,
-            truth=predictor.labels[truth[i]],
-            answer=predictor.labels[answers[i]],
-            score=float(scores[i, answers[i]]),
-            png=thumbnail(dataset, int(ids[i]), steps),
+            name=asked.dataset.samples[asked.ids[i]].name,
+            truth=labels[asked.truth[i]],
+            answer=labels[answers[i]],
+            score=float(asked.sure[i]),
+            png=thumbnail(asked.dataset, int(asked.ids[i]), steps),
         )
         for i in order
     )

@@ -1,162 +1,227 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search a design space under the budget: count, reject, train by halving; every trial is kept."""
+"""Search design spaces under the budget: count, reject, train by halving; every trial is kept."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import numpy as np
 
 from fireforge.base.budget import Budget
 from fireforge.base.candidates import Candidates
-from fireforge.base.deadline import Deadline
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.progress import Progress, Update
+from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
-from fireforge.base.trial import Trial
-from fireforge.base.value import canonical_json
+from fireforge.base.value import Json, canonical_json
 from fireforge.export.lean import lean_json
 from fireforge.jobs.begin import command_line
-from fireforge.jobs.crew import Crew, Orders
+from fireforge.jobs.crew import Crew
 from fireforge.jobs.deliver import card_of
-from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.interrupt import ends_early
+from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
-from fireforge.jobs.scene import Scene
+from fireforge.jobs.prospect import DRAWS
+from fireforge.jobs.search import JUDGED, Course, Plan, Search
+from fireforge.jobs.untrained import quick_enough
 from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
-from fireforge.space.survey import Candidate, spread, survey
-from fireforge.train.feed import Pictures, Ready
-from fireforge.train.recipe import small_images
+from fireforge.space.survey import Candidate, Draws, counted, survey
 
-DRAWS = 600
-LADDER_WHY = "the widest search whose shortest form fits the time"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What the search works with.
-
-    Args:
-      scene: the data.
-      run: where records go.
-      seed: of draws, weights and order.
-      device: see `fireforge.train.world.make_world`.
-      clock: the time of the whole search.
-      progress: receives updates.
-    """
-
-    scene: Scene
-    run: RunFolder
-    seed: int
-    device: str
-    clock: Deadline
-    progress: Progress
+USEFUL_EPOCHS = 8  # a network that can train neither so many epochs ...
+USEFUL_PICTURES = 20_000  # ... nor on so many pictures ...
+USEFUL_SHARE = 0.5  # ... in this share of all workers' time is not worth starting
+WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
+LEAST_PICTURES = 256
+EARLIER = 3  # networks of an earlier run that start beside the new ones
+MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
+LADDER_WHY = "the broadest search whose shortest form fits the time"
+AFFORDABLE_WHY = "networks that the time can train long enough, by spec digest"
+STARTERS_WHY = "spread over families and costs; measured untrained where a limit can only be measured"
+LAST_WHY = "all cores on the best network, where that pays, instead of two side by side"
 
 
 def explore(search: Search, budget: Budget) -> RunRecord:
-    """The best network that the space holds within the limits and the time.
+    """The best network that the spaces hold within the limits and the time.
 
     Args:
       search: what it works with.
-      budget: limits that are held against counted cost.
+      budget: limits that are held against counted cost or, where they can only be measured, against untrained files.
 
     Returns:
       The winner's record.
 
     Raises:
-      FireforgeError: INFEASIBLE, if the space holds no network for pictures of this size.
+      FireforgeError: INFEASIBLE, if the spaces hold no network for pictures of this size.
     """
-    data_bytes = sum(pixels.nbytes for pixels in search.scene.pixels.values())
-    with Crew(search.device, data_bytes=data_bytes) as crew, ends_early(search.clock, crew):
+    run = search.run
+    mirror = bool(run.choice("mirror", lambda: mirrors(search.scene), why=MIRROR_WHY))
+    with Crew(search.device, data_bytes=_data_bytes(search)) as crew, ends_early(search.clock, crew):
         kept = _survey(search, budget)
-        short = trials_of(search, kept, rung=-1, epochs=1)
-        pace = Pace(short, search.run, search.clock, crew=crew, pictures=len(search.scene.part("train")))
-        ladder = search.run.choice("ladder", lambda: fitting_ladder(pace.epochs_in_all()), why=LADDER_WHY)
-        most_macs = search.run.choice("most macs", pace.most_macs, why="networks that the time can train at all")
-        light = tuple(candidate for candidate in kept if candidate.cost.macs <= most_macs)
-        starters = spread(light, LADDERS[ladder][0].number)
-        records = halve(starters, lambda rung: _train_rung(search, rung, crew, pace), ladder=ladder)
+        plan = Plan(search=search, mirror=mirror)
+        pace = Pace(run, search.clock, crew, plan.orders(()))
+        plan = plan.with_manners(pace.manners([plan.trial(one, Course(epochs=1)) for one in _middling(kept)]))
+        light = _affordable(search, kept, pace, crew)
+        ladder = run.choice("ladder", lambda: _ladder(search, light, pace, crew), why=LADDER_WHY)
+        starters = _starters(search, light, budget, number=LADDERS[ladder][0].number)
+        records = halve(starters, lambda rung: _train_rung(plan, rung, crew, pace), ladder=ladder)
     return winner_of(records)
 
 
 def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
-    """Count what the space holds; what is over a limit is rejected before any training.
+    """Count what the spaces hold; what is over a limit is rejected before any training.
 
     Where nothing is left, the nearest is trained all the same, so that the answer "infeasible" comes with a model.
     """
     scene = search.scene
-    found = survey(
-        SPACES["firenet"],
-        classes=len(scene.dataset.labels),
-        input_shape=scene.input_shape,
-        budget=budget,
-        draws=DRAWS,
-        seed=search.seed,
-        card_bytes=len(canonical_json(lean_json(card_of(scene))).encode()),
-    )
+    inputs = [(scene.steps.channels, *size) for size in scene.sizes]
+    draws = Draws(number=DRAWS, seed=search.seed, card_bytes=len(canonical_json(lean_json(card_of(scene))).encode()))
+    found = survey(SPACES, inputs, classes=len(scene.dataset.labels), budget=budget, draws=draws)
     ledger = Candidates(counted=found.counted, rejected=found.rejected, kept=len(found.kept))
     search.run.once("candidates", ledger.to_json)
     if found.nearest is None:
         shape = " x ".join(map(str, scene.input_shape))
-        raise FireforgeError("INFEASIBLE", f"the space holds no network for {shape}", exit_code=Exit.INFEASIBLE)
+        raise FireforgeError("INFEASIBLE", f"the spaces hold no network for {shape}", exit_code=Exit.INFEASIBLE)
     return found.kept or (found.nearest,)
 
 
-def ready_of(scene: Scene) -> Ready:
-    """The scene's pictures as the training takes them."""
-    parts = {
-        name: Pictures(pixels=scene.pixels[name], labels=scene.truth[scene.part(name)], ids=scene.part(name))
-        for name in ("train", "val")
-    }
-    return Ready(train=parts["train"], val=parts["val"])
+def _middling(kept: Sequence[Candidate]) -> list[Candidate]:
+    """Of each family a network with a third of the others below it by MACs."""
+    families: dict[str, list[Candidate]] = {}
+    for candidate in sorted(kept, key=lambda c: c.cost.macs):
+        families.setdefault(candidate.spec.family, []).append(candidate)
+    return [family[len(family) // 3] for _, family in sorted(families.items())]
 
 
-def trials_of(search: Search, candidates: Sequence[Candidate], *, rung: int, epochs: int) -> list[Trial]:
-    """The trials of candidates on a rung."""
-    scene = search.scene
-    recipe = small_images(samples=len(scene.part("train")), size_px=min(scene.input_shape[1:]), epochs=epochs)
-    return [
-        Trial(
-            spec=candidate.spec,
-            recipe=recipe,
-            data=scene.ref,
-            preprocess=scene.preprocess,
-            seed=search.seed,
-            rung=rung,
-            cost=candidate.cost,
-        )
-        for candidate in candidates
-    ]
+def _affordable(search: Search, kept: Sequence[Candidate], pace: Pace, crew: Crew) -> tuple[Candidate, ...]:
+    """Networks that can train long enough to be worth starting; the lightest of all at least."""
+
+    def choose() -> Json:
+        if not math.isfinite(search.clock.seconds):
+            return [candidate.spec.digest() for candidate in kept]
+        useful = min(USEFUL_EPOCHS * len(search.scene.part("train")), USEFUL_PICTURES)
+        most_s = search.clock.left() * crew.size * USEFUL_SHARE
+        found = [c for c in kept if useful * pace.seconds(c) <= most_s]
+        return [c.spec.digest() for c in found or [min(kept, key=lambda c: c.cost.macs)]]
+
+    chosen = set(search.run.choice("affordable", choose, why=AFFORDABLE_WHY))
+    return tuple(candidate for candidate in kept if candidate.spec.digest() in chosen)
 
 
-def _train_rung(search: Search, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecord]:
+def _ladder(search: Search, light: Sequence[Candidate], pace: Pace, crew: Crew) -> str:
+    """The broadest ladder that the time pays for."""
+    samples = len(search.scene.part("train"))
+    if not math.isfinite(search.clock.seconds):
+        return next(iter(LADDERS))
+    middling = float(np.median([pace.seconds(candidate) for candidate in light]))
+    return fitting_ladder(search.clock.left() * crew.size / middling, samples=samples)
+
+
+def _starters(search: Search, light: Sequence[Candidate], budget: Budget, *, number: int) -> tuple[Candidate, ...]:
+    """Who starts: a spread of those that the time pays for, and the best networks of an earlier run."""
+    by_digest = {candidate.spec.digest(): candidate for candidate in light}
+
+    def choose() -> Json:
+        quick = quick_enough(search.scene, light, budget, number=number, clock=search.clock.part(0.1))
+        return [candidate.spec.digest() for candidate in quick]
+
+    chosen = search.run.choice("starters", choose, why=STARTERS_WHY)
+    earlier = _earlier(search)
+    fresh = [by_digest[digest] for digest in chosen if digest not in {c.spec.digest() for c in earlier}]
+    return (*earlier, *fresh[: max(1, number - len(earlier))])
+
+
+def _earlier(search: Search) -> list[Candidate]:
+    """The best networks of an earlier run or lap, its winner first, each once."""
+    found: dict[str, Candidate] = {}
+    for record in search.run.earlier():
+        candidate = counted(record.trial.spec)
+        if candidate is not None and record.trial.spec.input_shape[1:] in search.scene.sizes:
+            found.setdefault(record.trial.spec.digest(), candidate)
+    return list(found.values())[:EARLIER]
+
+
+def _train_rung(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecord]:
     """Train a rung's candidates, several at a time; what an earlier run of this folder trained is read."""
-    epochs = search.run.choice(
-        f"rung {rung.index} epochs",
-        lambda: pace.epochs(rung),
-        why=f"{rung.share:.0%} of the time left for {len(rung.candidates)} candidates, {crew.size} at a time",
-    )
-    trials = trials_of(search, rung.candidates, rung=rung.index, epochs=epochs)
-    done = search.run.trials()
+    search, done = plan.search, plan.search.run.trials()
+    courses = _courses(plan, rung, crew, pace)
+    trials = [
+        plan.trial(candidate, course, rung=rung.index, start=_start(plan, candidate, rung.index))
+        for candidate, course in zip(rung.candidates, courses)
+    ]
     missing = [trial for trial in trials if trial.digest() not in done]
     records = [done[trial.digest()] for trial in trials if trial.digest() in done]
-    orders = Orders(trials=missing, folder=search.run.path, deadline=search.clock, at_least_one=not done)
-    for found in crew.run(orders):
+    for found in crew.run(plan.orders(missing, at_least_one=not done)):
         if isinstance(found, RunRecord):
             record = found.replace(command=command_line())
             search.run.journal.append("trial", record.to_json())
             records.append(record)
         search.run.tick(search.clock.used())
-        _show(search, rung, epochs, records, share=found if isinstance(found, float) else None)
+        _show(search, rung, records, number=len(trials), share=found if isinstance(found, float) else None)
     by_digest = {record.trial_digest: record for record in records}
     return [by_digest[trial.digest()] for trial in trials if trial.digest() in by_digest]
 
 
-def _show(search: Search, rung: Rung, epochs: int, records: list[RunRecord], *, share: float | None) -> None:
+def _start(plan: Plan, candidate: Candidate, rung: int) -> str:
+    """The digest of the candidate's longest training before this rung, whose weights it goes on from; "" for none."""
+    run, digest = plan.search.run, candidate.spec.digest()
+    own = [r for r in run.trials().values() if r.trial.spec.digest() == digest and r.trial.rung < rung and not r.error]
+    if own:
+        return max(reversed(own), key=lambda r: r.trial.rung).trial_digest
+    earlier = [r for r in run.earlier() if r.trial.spec.digest() == digest and r.weights]
+    return max(earlier, key=worth).trial_digest if earlier else ""
+
+
+def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
+    """How long each candidate of a rung is trained: all get the same time."""
+    search = plan.search
+    samples, judged = len(search.scene.part("train")), 0 if rung.last else JUDGED
+
+    def choose() -> Json:
+        trial = plan.trial(rung.candidates[0], Course(epochs=1))
+        together = rung.last and _is_large(search, rung, crew, pace) and pace.faster_together(trial)
+        number = 1 if together else len(rung.candidates)
+        cores = crew.size if together else min(crew.size, number)
+        each_s = search.clock.left() * rung.step.share * cores / number
+        return [
+            {**_length(each_s / pace.seconds(c), samples, rung.step.most_epochs), "threads": cores if together else 1}
+            for c in rung.candidates[:number]
+        ]
+
+    why = f"{rung.step.share:.0%} of the time left" + (f"; {LAST_WHY}" if rung.last else "")
+    rows = search.run.choice(f"rung {rung.index}", choose, why=why)
+    return [Course(epochs=r["epochs"], pictures=r["pictures"], judged=judged, threads=r["threads"]) for r in rows]
+
+
+def _is_large(search: Search, rung: Rung, crew: Crew, pace: Pace) -> bool:
+    """Whether the time does not even pay for as many epochs as the rung has at most."""
+    if not math.isfinite(search.clock.seconds):
+        return False
+    paid = search.clock.left() * crew.size / len(rung.candidates) / pace.seconds(rung.candidates[0])
+    return paid < rung.step.most_epochs * len(search.scene.part("train"))
+
+
+def _length(paid: float, samples: int, most_epochs: int) -> dict[str, int]:
+    """Epochs, and pictures of each, of a training that the time pays so many pictures for; infinity for no limit."""
+    epochs = paid / samples
+    if epochs >= most_epochs:
+        return {"epochs": most_epochs, "pictures": 0}
+    if epochs >= WHOLE_EPOCHS:
+        return {"epochs": int(epochs), "pictures": 0}
+    passes = max(1, math.ceil(epochs))
+    pictures = min(samples, max(LEAST_PICTURES, int(paid / passes)))
+    return {"epochs": passes, "pictures": 0 if pictures == samples else pictures}
+
+
+def _data_bytes(search: Search) -> int:
+    """Of the pictures at the greatest size that is tried."""
+    scene = search.scene
+    largest = max(height * width for height, width in scene.sizes)
+    return len(scene.truth) * scene.steps.channels * largest
+
+
+def _show(search: Search, rung: Rung, records: Sequence[RunRecord], *, number: int, share: float | None) -> None:
     """Networks done, as a whole number when one ends and by their epochs between."""
-    note = f"{epochs} epochs each"
-    if records:
-        note += f", best {max(map(worth, records)):.1%} on validation"
-    total = len(rung.candidates)
-    done = len(records) if share is None else min(round(share * total, 1), total - 0.1)
-    search.progress(Update(stage=f"rung {rung.index + 1}", done=done, total=total, unit="networks", note=note))
+    note = f"best {max(map(worth, records)):.1%} on validation" if records else ""
+    done = len(records) if share is None else min(round(share * number, 1), number - 0.1)
+    search.progress(Update(stage=f"rung {rung.index + 1}", done=done, total=number, unit="networks", note=note))

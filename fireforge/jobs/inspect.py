@@ -9,15 +9,16 @@ from fireforge.data.inspect import inspect as look_at
 from fireforge.data.open import open_dataset
 
 
-def inspect(data: str, *, check: bool = True, progress: Progress = silent) -> Inspection:
-    """Classes, counts, sizes, duplicates, unusable files.
+def inspect(data: str, *, check: bool = True, seed: int = 0, progress: Progress = silent) -> Inspection:
+    """Classes, counts, sizes, what the answers are, duplicates, unusable files, and the split that a build would make.
 
     Args:
       data: a path or a known name.
       check: decode every picture whole, which finds the broken ones.
+      seed: of the split.
       progress: receives updates.
 
     Returns:
       The inspection; found = used + skipped.
     """
-    return look_at(open_dataset(data), check=check, progress=progress)
+    return look_at(open_dataset(data), check=check, seed=seed, progress=progress)

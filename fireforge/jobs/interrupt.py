@@ -15,12 +15,14 @@ from fireforge.jobs.crew import Crew
 
 
 @contextlib.contextmanager
-def ends_early(clock: Deadline, crew: Crew) -> Iterator[None]:
+def ends_early(clock: Deadline, crew: Crew | None = None) -> Iterator[None]:
     """While this lasts, the first SIGINT lets the clock run out; the second is a KeyboardInterrupt.
 
+    One may stand within another: a first SIGINT inside counts outside too.
+
     Args:
-      clock: of the search.
-      crew: whose trials end after their present batch.
+      clock: of the build, or of a part of it.
+      crew: whose trials end after their present batch; None where none trains.
 
     Yields:
       Nothing. Outside the main thread, where Python takes no signals, nothing changes.
@@ -30,13 +32,20 @@ def ends_early(clock: Deadline, crew: Crew) -> Iterator[None]:
         return
 
     def first(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         print("\nfinishing with the best so far; Ctrl-C again stops at once", file=sys.stderr)
         clock.stop()
-        crew.stop()
+        if crew is not None:
+            crew.stop()
 
     before = signal.signal(signal.SIGINT, first)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is first or not _is_ours(before):
+            signal.signal(signal.SIGINT, before)
+
+
+def _is_ours(handler: object) -> bool:
+    """Whether a handler is that of an `ends_early` around this one, which must not take a second SIGINT for a first."""
+    return getattr(handler, "__qualname__", "").startswith(f"{ends_early.__name__}.")

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The winner's files in the run's folder: weights, spec, recipe, metrics."""
+"""The winner's files in the run's folder, and an answer's files while a later lap looks for a better one."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
+import shutil
 
-from fireforge.base.files import make_folder, write_bytes, write_json, write_text
+from fireforge.base.answer import Answer
+from fireforge.base.files import make_folder, read_bytes, sync_folder, write_bytes, write_json, write_text
 from fireforge.base.record import RunRecord
 from fireforge.jobs.folder import RunFolder
 
@@ -23,6 +26,45 @@ def keep_winner(run: RunFolder, winner: RunRecord) -> None:
     write_json(run.path / "spec.json", winner.trial.spec.to_json())
     write_json(run.path / "recipe.json", winner.trial.recipe.to_json())
     write_text(run.path / "metrics.csv", metrics_csv(winner))
+
+
+ASIDE = "before"  # folder of an answer's files while others are written under their names
+
+
+def set_aside(run: RunFolder, answer: Answer) -> None:
+    """Copy the files that an answer chose from, so that new ones can be written in their place.
+
+    Args:
+      run: where; what an interrupted lap has set aside stays as it is.
+      answer: of the lap before.
+    """
+    if (run.path / ASIDE).exists():
+        return
+    waiting = make_folder(run.path / f".{ASIDE}.tmp")
+    for file in answer.candidates:
+        if (run.path / file.path).is_file():
+            write_bytes(waiting / file.path, read_bytes(run.path / file.path))
+    os.replace(waiting, run.path / ASIDE)
+    sync_folder(run.path)
+
+
+def put_back(run: RunFolder) -> None:
+    """Let the files that were set aside stand under their names again, and let the record say so.
+
+    Args:
+      run: where.
+    """
+    for path in sorted((run.path / ASIDE).glob("*")):
+        write_bytes(run.path / path.name, path.read_bytes())
+    for entry in run.laps()[-2]:
+        if entry.type in ("stage", "export", "parity"):  # of two entries on one file the newer counts
+            run.journal.append(entry.type, entry.value)
+
+
+def drop_aside(run: RunFolder) -> None:
+    """Remove the copies that `set_aside` made, once an answer is written."""
+    if (run.path / ASIDE).exists():
+        shutil.rmtree(run.path / ASIDE)
 
 
 def metrics_csv(record: RunRecord) -> str:

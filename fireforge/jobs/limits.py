@@ -3,29 +3,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from fireforge.base.budget import Budget
-from fireforge.base.units import parse_bytes, parse_milliseconds, parse_seconds, parse_share
+from fireforge.base.errors import FireforgeError
+from fireforge.base.units import parse_bytes, parse_millijoules, parse_milliseconds, parse_seconds, parse_share
+
+# name on the command line -> (field of Budget, reader of the text)
+FLAGS: dict[str, tuple[str, Callable[[str], float]]] = {
+    "max_size": ("max_bytes", parse_bytes),
+    "max_latency": ("max_latency_ms", parse_milliseconds),
+    "max_memory": ("max_memory_bytes", parse_bytes),
+    "max_energy": ("max_energy_mj", parse_millijoules),
+    "min_accuracy": ("min_accuracy", parse_share),
+    "tolerance": ("tolerance", parse_share),
+    "time": ("seconds", parse_seconds),
+}
 
 
-def budget_of(limits: dict[str, str | None], *, time: str) -> Budget:
+def budget_of(limits: dict[str, str | None]) -> Budget:
     """A Budget of texts with units.
 
     Args:
-      limits: "max_size", "max_latency", "max_memory", "min_accuracy" to a text, or None for no limit.
-      time: for everything, such as "2m".
+      limits: a name of FLAGS to a text such as "40KB", or None for no limit.
 
     Returns:
       The budget.
 
     Raises:
-      FireforgeError: BAD_UNIT, naming what would be right.
+      FireforgeError: BAD_UNIT, naming the flag and what would be right.
     """
-    size, latency = limits.get("max_size"), limits.get("max_latency")
-    memory, share = limits.get("max_memory"), limits.get("min_accuracy")
-    return Budget(
-        max_bytes=None if size is None else parse_bytes(size),
-        max_latency_ms=None if latency is None else parse_milliseconds(latency),
-        max_memory_bytes=None if memory is None else parse_bytes(memory),
-        min_accuracy=None if share is None else parse_share(share),
-        seconds=parse_seconds(time),
-    )
+    fields: dict[str, Any] = {}
+    for name, text in limits.items():
+        field, read = FLAGS[name]
+        if text is None:
+            continue
+        try:
+            fields[field] = read(text)
+        except FireforgeError as error:
+            where = "--" + name.replace("_", "-")
+            raise FireforgeError(error.code, error.what, where=where, allowed=error.allowed) from error
+    return Budget(**fields)

@@ -1,126 +1,173 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many epochs the time pays for: measured on this machine, from the trials that ran or from a short probe."""
+"""How fast candidates train on this machine: measured by short trainings, then by the trials that ran."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
+from fireforge.base.machine import this_machine
 from fireforge.base.record import RunRecord
-from fireforge.base.trial import Trial
+from fireforge.base.trial import Recipe, Trial
+from fireforge.base.value import Json
 from fireforge.jobs.crew import Crew, Orders
 from fireforge.jobs.folder import RunFolder
-from fireforge.space.halving import Rung
+from fireforge.space.survey import Candidate
 
 WARM_UP = 32  # pictures of the first probe, which does not count
-PROBE = (64, 512)  # fewest and most pictures of the one that does ...
-PROBE_SHARE = 0.03  # ... and the share of the time left that it may take
-LEAST_EPOCHS = 2
-USEFUL_EPOCHS = 8  # a network that can train neither so many epochs ...
-USEFUL_PICTURES = 10_000  # ... nor on so many pictures ...
-USEFUL_SHARE = 0.4  # ... in this share of the time left is not worth starting
+PROBE = (64, 512)  # fewest and most pictures of one that does ...
+PROBE_SHARE = 0.005  # ... and the share of the time left that it may take
+PROBE_SEED = 2**31  # one that no trial has
+MANNERS = (("float32", "contiguous"), ("float32", "channels_last"), ("bfloat16", "channels_last"))
+PLAIN: Json = {"precision": "float32", "layout": "contiguous"}
+FASTER = 1.05  # another manner must gain so much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """What a short training told.
+
+    Args:
+      family: of the network.
+      macs: of the network.
+      seconds: for one training picture, on one worker.
+    """
+
+    family: str
+    macs: int
+    seconds: float
 
 
 class Pace:
-    """Seconds of an epoch, for the candidates of one search.
+    """Seconds of a training picture, for the candidates of one search.
 
     Args:
-      trials: a one-epoch trial of each candidate; some of them are the probe.
       run: whose finished trials tell more than a probe.
       clock: the time of the search.
-      crew: how many run side by side.
-      pictures: of a whole epoch.
+      crew: that trains.
+      orders: cache and folder of its orders.
     """
 
-    def __init__(self, trials: Sequence[Trial], run: RunFolder, clock: Deadline, *, crew: Crew, pictures: int) -> None:
-        self._trials = sorted(trials, key=_macs)
-        self._run, self._clock, self._crew, self._pictures = run, clock, crew, pictures
-        self._probed: list[RunRecord] = []
+    def __init__(self, run: RunFolder, clock: Deadline, crew: Crew, orders: Orders) -> None:
+        self._run, self._clock, self._crew, self._orders = run, clock, crew, orders
+        self._middling: list[Trial] = []
+        self._probed: list[Rate] = []
 
-    def epochs_in_all(self) -> float:
-        """Epochs of a middling candidate that the time left pays for; infinity without a limit."""
-        if not np.isfinite(self._clock.seconds):
-            return np.inf
-        return self._clock.left() * self._crew.size / float(np.median(self._epoch_seconds()))
-
-    def most_macs(self) -> int:
-        """MACs of the greatest candidate that can train long enough to be worth starting; the least of all at least."""
-        macs = [_macs(trial) for trial in self._trials]
-        if not np.isfinite(self._clock.seconds):
-            return macs[-1]
-        useful_epochs = min(USEFUL_EPOCHS, USEFUL_PICTURES / self._pictures)
-        most_s = self._clock.left() * USEFUL_SHARE / useful_epochs
-        return max([count for count, seconds in zip(macs, self._epoch_seconds()) if seconds <= most_s] or macs[:1])
-
-    def epochs(self, rung: Rung) -> int:
-        """Epochs for each candidate of a rung.
+    def manners(self, trials: Iterable[Trial]) -> dict[str, Json]:
+        """The fastest precision and layout of each family, by a short training of each.
 
         Args:
-          rung: its share of the time left and its cap are used.
+          trials: one of a middling network of each family.
 
         Returns:
-          At least LEAST_EPOCHS.
+          Family to the fields of Recipe that differ.
         """
-        if not np.isfinite(self._clock.seconds):
-            return rung.most_epochs
-        timed = self._timed()
-        seconds = [self._pictures * _seconds(timed, c.spec.digest(), c.cost.macs) for c in rung.candidates]
-        an_epoch = max(sum(seconds) / self._crew.size, max(seconds))
-        return int(np.clip(self._clock.left() * rung.share / max(an_epoch, 1e-6), LEAST_EPOCHS, rung.most_epochs))
+        chosen = {}
+        self._middling = list(trials)
+        for trial in self._middling:
+            family = trial.spec.family
+            name, why = f"manner of {family}", "the fastest in a short training of a middling network"
+            chosen[family] = self._run.choice(name, lambda trial=trial: self._manner(trial), why=why)  # type: ignore[misc]
+        return chosen
 
-    def _epoch_seconds(self) -> list[float]:
-        timed = self._timed()
-        return [self._pictures * _seconds(timed, trial.spec.digest(), _macs(trial)) for trial in self._trials]
+    def seconds(self, candidate: Candidate) -> float:
+        """For one training picture on one worker, from the nearest that was measured, of its own family first.
 
-    def _timed(self) -> list[RunRecord]:
-        finished = [record for record in self._run.trials().values() if not record.error]
-        if finished:
-            return finished
-        if not self._probed:
-            self._probed = self._probe()
-        return self._probed
+        Args:
+          candidate: any.
 
-    def _probe(self) -> list[RunRecord]:
-        """Short trainings of lighter candidates, as many as run side by side; a first round warms up."""
-        places = np.linspace(0, len(self._trials) / 2, self._crew.size + 1).astype(int)[1:]
-        chosen = [self._trials[min(place, len(self._trials) - 1)] for place in places]
-        warm = self._train(chosen, seed=2**31, pictures=WARM_UP)
-        left = self._clock.left() if np.isfinite(self._clock.seconds) else np.inf
-        each_s = max(record.seconds["train"] for record in warm) / WARM_UP
-        pictures = int(np.clip(left * PROBE_SHARE / max(each_s, 1e-9), *PROBE))
-        return self._train(chosen, seed=2**31 + 1, pictures=pictures)
+        Returns:
+          Seconds; at least half of the nearest's for a lighter network, since not everything shrinks with the MACs.
+        """
+        rates = [_rate_of(record) for record in self._run.trials().values() if _tells(record)] or self._probed
+        if not rates:  # the manners were chosen in an earlier run of this folder
+            for trial in self._middling:
+                self._manner(trial)
+            rates = self._probed
+        macs, family = candidate.cost.macs, candidate.spec.family
+        nearest = min(rates, key=lambda rate: (rate.family != family, abs(math.log(macs / max(1, rate.macs)))))
+        return nearest.seconds * max(0.5, macs / max(1, nearest.macs))
 
-    def _train(self, trials: list[Trial], *, seed: int, pictures: int) -> list[RunRecord]:
-        """One epoch on few pictures; the seed is one that no trial has, and nothing is kept."""
+    def faster_together(self, trial: Trial) -> bool:
+        """Whether one training with all cores outruns as many trainings side by side by two thirds of what it could.
+
+        Args:
+          trial: the network that would train.
+
+        Returns:
+          False where there is one worker alone.
+        """
+        if self._crew.size < 2:
+            return False
+        pictures = self._pictures(trial)
+        alone = self._short([trial.replace(threads=1)] * 2, pictures)[-1]
+        together = self._short([trial.replace(threads=self._crew.size)] * 2, pictures)[-1]
+        return alone / together > 1 + (self._crew.size - 1) * 2 / 3
+
+    def _manner(self, trial: Trial) -> Json:
+        """Try each manner, as many at a time as there are workers, and remember the fastest one's rate."""
+        manners = [manner for manner in MANNERS if manner[0] != "bfloat16" or self._knows_bfloat16()]
+        trials = [trial.replace(recipe=_in_manner(trial.recipe, *manner)) for manner in manners]
+        self._short([trials[0]] * self._crew.size, WARM_UP)
+        seconds = self._short(trials, self._pictures(trial))
+        best = int(np.argmin(seconds))
+        best = best if seconds[best] * FASTER < seconds[0] else 0
+        macs = trial.cost.macs if trial.cost else 0
+        self._probed.append(Rate(family=trial.spec.family, macs=macs, seconds=seconds[best]))
+        return {"precision": manners[best][0], "layout": manners[best][1]}
+
+    def _knows_bfloat16(self) -> bool:
+        """Whether the device multiplies bfloat16 itself; elsewhere it is emulated and not worth a try."""
+        return not self._crew.on_cpu or any("bf16" in name for name in this_machine().instructions)
+
+    def _pictures(self, trial: Trial) -> int:
+        """Pictures of a probe, by how long the first few take."""
+        each_s = self._short([trial], WARM_UP)[0]
+        left_s = self._clock.left() if math.isfinite(self._clock.seconds) else math.inf
+        return int(np.clip(left_s * PROBE_SHARE / max(each_s, 1e-9), *PROBE))
+
+    def _short(self, trials: Sequence[Trial], pictures: int) -> list[float]:
+        """Seconds a picture of one epoch on few pictures, in the order of the trials; nothing is kept."""
+        distinct = [
+            trial.replace(
+                seed=PROBE_SEED + place, pictures=pictures, val_pictures=1, recipe=trial.recipe.replace(epochs=1)
+            )
+            for place, trial in enumerate(trials)
+        ]
         orders = Orders(
-            trials=[trial.replace(seed=seed) for trial in trials],
-            folder=self._run.path,
-            deadline=self._clock,
-            most_pictures=pictures,
-            keep=False,
+            trials=distinct, folder=self._orders.folder, cache=self._orders.cache, deadline=self._clock, keep=False
         )
-        records = [found for found in self._crew.run(orders) if isinstance(found, RunRecord)]
-        for record in records:
+        found: dict[str, float] = {}
+        for record in self._crew.run(orders):
+            if not isinstance(record, RunRecord):
+                continue
             if record.error:
                 raise FireforgeError("ALL_DIVERGED", "not even a short training went well", where=record.error)
             (self._run.path / record.weights).unlink(missing_ok=True)
-        return records
+            found[record.trial_digest] = _seconds_a_picture(record)
+        worst = max(found.values(), default=0.1)
+        return [found.get(trial.digest(), worst) for trial in distinct]
 
 
-def _seconds(timed: list[RunRecord], spec_digest: str, macs: int) -> float:
-    """For one picture: of the same network where it ran, at its highest rung; otherwise of the nearest by MACs."""
+def _in_manner(recipe: Recipe, precision: str, layout: str) -> Recipe:
+    return Recipe.from_json({**recipe.to_json(), "precision": precision, "layout": layout})
 
-    def distance(record: RunRecord) -> tuple[bool, float, int]:
-        trial = record.trial
-        return trial.spec.digest() != spec_digest, abs(_macs(trial) - macs), -trial.rung
 
-    record = min(timed, key=distance)
+def _tells(record: RunRecord) -> bool:
+    return not record.error and record.trial.threads == 1 and record.metrics["train/epoch"][-1] > 0
+
+
+def _rate_of(record: RunRecord) -> Rate:
+    trial = record.trial
+    macs = trial.cost.macs if trial.cost else 0
+    return Rate(family=trial.spec.family, macs=macs, seconds=_seconds_a_picture(record))
+
+
+def _seconds_a_picture(record: RunRecord) -> float:
     pictures = max(1.0, record.samples["train"] * record.metrics["train/epoch"][-1])  # a cut epoch counts its part
-    return record.seconds["train"] / pictures * max(0.5, macs / max(1, _macs(record.trial)))
-
-
-def _macs(trial: Trial) -> int:
-    return 0 if trial.cost is None else trial.cost.macs
+    return record.seconds["train"] / pictures

@@ -4,22 +4,33 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from fireforge.base.datacard import DataCard, SamplePicture
 from fireforge.base.errors import FireforgeError
-from fireforge.base.pixels import SUFFIXES, encode_png, open_picture, to_channels
+from fireforge.base.pixels import encode_png, open_picture, to_channels
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.trial import DataRef
-from fireforge.data.check import drop_broken
+from fireforge.data.cache import PictureCache
+from fireforge.data.check import drop_broken, lost_pictures
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
-from fireforge.data.pixels import choose_steps, load_pixels
+from fireforge.data.pixels import choose_steps
 from fireforge.data.split import Parts, split
 
 SHOWN = 24  # pictures on the data card
+VAL_SHARE = 0.15  # of what is not the test part is held out for choosing ...
+VAL_MOST = 5_000  # ... of so many pictures at most: they tell 0.5 point apart, and more are better trained on
+SIDES = (32, 48, 64, 96, 128, 160)  # of the inputs that are tried for larger pictures
+SMALL_PX = 64  # pictures up to this side are taken as they are
+FIRST_PX = 64  # and larger ones are first looked at in this size
 MOST_LOST = 0.05  # share of unusable files above which a build stops before it starts
 
 
@@ -31,9 +42,10 @@ class Scene:
       dataset: opened.
       ref: finds it again, with its checksum.
       parts: sample ids by part.
-      preprocess: chosen from the training part.
+      preprocess: chosen from the training part; for pictures that are larger than a network wants, one of several.
       truth: label of each sample, int64 (N,).
-      pixels: uint8 (n, C, H, W) of "train" and "val".
+      sizes: (H, W) of the inputs that may be tried, by rising area; the preprocessing's own is one of them.
+      cache: folder where pictures that were made ready are kept; None for none.
     """
 
     dataset: Dataset
@@ -41,7 +53,8 @@ class Scene:
     parts: Parts
     preprocess: Preprocess
     truth: np.ndarray
-    pixels: dict[str, np.ndarray]
+    sizes: tuple[tuple[int, int], ...]
+    cache: Path | None = None
 
     @property
     def steps(self) -> ImageSteps:
@@ -53,20 +66,73 @@ class Scene:
         """(C, H, W) of the network's input."""
         return (self.steps.channels, *self.steps.crop)
 
+    @functools.cached_property
+    def pixels(self) -> Mapping[str, np.ndarray]:
+        """uint8 (n, C, H, W) of "train" and "val", read when they are asked for."""
+        return _Pixels(PictureCache(self.cache, self.ref, self.dataset), self.steps)
+
     def part(self, name: str) -> np.ndarray:
         """Sample ids of "train", "val" or "test": int64 (n,)."""
         ids: np.ndarray = getattr(self.parts, name)
         return ids
 
+    def at(self, size: tuple[int, int]) -> Scene:
+        """The same data at another size of the input.
 
-def look(source: str, *, seed: int, image_size: int | None = None, known: Preprocess | None = None) -> Scene:
-    """Open, split, choose the preprocessing, load the pictures that are trained and judged on.
+        Args:
+          size: one of `sizes`.
+
+        Returns:
+          A scene whose preprocessing resizes to it; mean and std are kept.
+        """
+        return self if size == self.steps.crop else self.seen_by(Preprocess(image=resized(self.steps, size)))
+
+    def seen_by(self, preprocess: Preprocess) -> Scene:
+        """The same data with another preprocessing, such as a winner's."""
+        return self if preprocess == self.preprocess else dataclasses.replace(self, preprocess=preprocess)
+
+    def shorter_px(self) -> int:
+        """Shorter side of most pictures: the greatest size at which they are looked at."""
+        return min(self.sizes[-1])
+
+
+class _Pixels(Mapping[str, np.ndarray]):
+    """Pictures of the parts that are trained and judged on, by part; each is read once, when it is asked for."""
+
+    def __init__(self, cache: PictureCache, steps: ImageSteps) -> None:
+        self._cache, self._steps = cache, steps
+        self._held: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, part: str) -> np.ndarray:
+        if part not in ("train", "val"):
+            raise KeyError(part)
+        if part not in self._held:
+            self._held[part] = self._cache.pictures((part,), self._steps)[0]
+        return self._held[part]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("train", "val"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+def look(
+    source: str,
+    *,
+    seed: int,
+    image_size: int | None = None,
+    known: Preprocess | None = None,
+    cache: Path | None = None,
+) -> Scene:
+    """Open, split, choose the preprocessing.
 
     Args:
       source: path or name.
       seed: of the split.
       image_size: side of the network's input in px; None to choose by the pictures.
       known: preprocessing that was chosen before.
+      cache: folder where pictures that are made ready are kept; None for none.
 
     Returns:
       The scene; test pictures are not touched.
@@ -74,29 +140,55 @@ def look(source: str, *, seed: int, image_size: int | None = None, known: Prepro
     opened = open_dataset(source)
     dataset = drop_broken(opened)
     _check_losses(opened, dataset)
-    ref = DataRef(source=source, sha256=dataset.sha256, seed=seed)
+    judged = min(VAL_SHARE, VAL_MOST / max(1, len(dataset.samples)))
+    ref = DataRef(source=source, sha256=dataset.sha256, seed=seed, val_share=round(judged, 6))
     parts = split(dataset, ref)
     steps = known.steps() if known else choose_steps(dataset, parts.train, image_size=image_size)
-    return Scene(
+    sizes = (steps.crop,) if known or image_size else sizes_of(steps)
+    scene = Scene(
         dataset=dataset,
         ref=ref,
         parts=parts,
         preprocess=Preprocess(image=steps),
         truth=np.array([sample.label for sample in dataset.samples], np.int64),
-        pixels={"train": load_pixels(dataset, parts.train, steps), "val": load_pixels(dataset, parts.val, steps)},
+        sizes=sizes,
+        cache=cache,
     )
+    return scene.at(max((size for size in sizes if min(size) <= FIRST_PX), default=sizes[0]))
+
+
+def sizes_of(steps: ImageSteps) -> tuple[tuple[int, int], ...]:
+    """Sizes of the input that a search may try: those of SIDES below the pictures' own size, and that one itself.
+
+    Args:
+      steps: as chosen by the pictures.
+
+    Returns:
+      (H, W) by rising area; one alone where the pictures are small or not square.
+    """
+    height, width = steps.crop
+    if height != width or height <= SMALL_PX:
+        return (steps.crop,)
+    return (*((side, side) for side in SIDES if side < 0.9 * height), steps.crop)
+
+
+def resized(steps: ImageSteps, size: tuple[int, int]) -> ImageSteps:
+    """The same steps with another size of the input."""
+    return steps.replace(resize=min(size) if isinstance(steps.resize, int) else size, crop=size)
 
 
 def _check_losses(opened: Dataset, dataset: Dataset) -> None:
     """Pictures that cannot be decoded count; files that are no pictures, such as a README, do not."""
-    pictures = [skipped for skipped in dataset.skipped if skipped.name.lower().endswith(SUFFIXES)]
+    pictures = lost_pictures(dataset.skipped)
     lost = max(len(pictures), len(opened.samples) - len(dataset.samples))
     if lost > MOST_LOST * (lost + len(dataset.samples)):
         first = (pictures or dataset.skipped)[0]
-        what = f"{lost} of {lost + len(dataset.samples)} pictures cannot be used"
+        codes = Counter(item.code for item in pictures or dataset.skipped).most_common()
+        reasons = ", ".join(f"{count} {code}" for code, count in codes)
+        what = f"{lost} of {lost + len(dataset.samples)} pictures cannot be used: {reasons}"
         raise FireforgeError(
             "TOO_MANY_BAD",
-            f"{what}, the first is {first.name} ({first.reason})",
+            f"{what}; the first is {first.name} ({first.reason})",
             where=dataset.source,
             allowed=f"up to {MOST_LOST:.0%}",
             do="fireforge inspect lists them all",

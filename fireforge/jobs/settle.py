@@ -16,6 +16,7 @@ from fireforge.base.machine import this_machine, versions
 from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
 from fireforge.base.record import RunRecord
+from fireforge.jobs.baselines import baseline_answer
 from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.evaluate import evaluate_ids
 from fireforge.jobs.folder import RunFolder
@@ -30,7 +31,7 @@ def choose(deliveries: Sequence[Delivery], budget: Budget) -> Delivery:
     """The delivery to answer with, chosen on validation and on what was measured of each.
 
     Of those that keep all limits it is the smallest whose accuracy is within the tolerance of the best. Where none
-    keeps all, it is the one that breaks the fewest, and of these the smallest.
+    keeps all, it is the nearest: it breaks the fewest limits, and of these by the smallest shares of them together.
 
     Args:
       deliveries: at least one.
@@ -39,14 +40,54 @@ def choose(deliveries: Sequence[Delivery], budget: Budget) -> Delivery:
     Returns:
       One of them.
     """
-    missed = {id(d): sum(not verdict.met for verdict in _verdicts(d, budget)) for d in deliveries}
-    least = min(missed.values())
-    standing = [d for d in deliveries if missed[id(d)] == least]
+    verdicts = {id(d): _verdicts(d, budget) for d in deliveries}
+    least = min(map(missed, verdicts.values()))
+    standing = [d for d in deliveries if missed(verdicts[id(d)]) == least]
     if least:
-        return min(standing, key=lambda d: d.exported.bytes)
+        return min(standing, key=lambda d: (_shortfall(verdicts[id(d)]), d.exported.bytes))
     best = max(d.facts.accuracy or 0.0 for d in standing)
     good = [d for d in standing if (d.facts.accuracy or 0.0) >= best - budget.tolerance]
     return min(good, key=lambda d: d.exported.bytes)
+
+
+def promises(winner: RunRecord, before: Answer) -> bool:
+    """Whether a trained network may better an answer, so that its files are worth making.
+
+    Args:
+      winner: of the present search.
+      before: the answer of an earlier one.
+
+    Returns:
+      True where limits are still missed, or the network is more accurate on validation.
+    """
+    return missed(before.limits) > 0 or (winner.accuracy or 0.0) > (before.on_validation() or 0.0)
+
+
+def betters(chosen: Delivery, budget: Budget, before: Answer) -> bool:
+    """Whether a file may take the place of an answer: as many limits kept, and better on the validation part.
+
+    Args:
+      chosen: the file.
+      budget: the limits.
+      before: the answer, under the same limits.
+
+    Returns:
+      True where it keeps more limits, or as many and is more accurate on validation.
+    """
+    kept_more = missed(before.limits) - missed(_verdicts(chosen, budget))
+    gained = (chosen.facts.accuracy or 0.0) - (before.on_validation() or 0.0)
+    return kept_more > 0 or (kept_more == 0 and gained > 0)
+
+
+def missed(verdicts: Sequence[Verdict]) -> int:
+    """How many limits are not met."""
+    return sum(not verdict.met for verdict in verdicts)
+
+
+def _shortfall(verdicts: Sequence[Verdict]) -> float:
+    """By how much limits are missed, in shares of them; what was not measured misses by all."""
+    shares = [1.0 if v.achieved is None else abs(v.achieved - v.limit) / v.limit for v in verdicts if not v.met]
+    return sum(shares)
 
 
 def _verdicts(delivery: Delivery, budget: Budget) -> tuple[Verdict, ...]:
@@ -75,7 +116,7 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
     evaluation = evaluation.replace(val_accuracy=chosen.facts.accuracy)
     run.journal.append("evaluation", evaluation.to_json())
     verdicts = judge(budget, measurement.figures(), measurement.how)
-    return Answer(
+    answer = Answer(
         model=chosen.exported.replace(path=path.name, bytes=measurement.bytes),
         test=_score(measurement),
         measured=measurement,
@@ -84,12 +125,14 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
         infeasible_because=_because(verdicts),
         spec=winner.trial.spec,
         cost=winner.trial.cost,
-        baseline=_best_baseline(run),
         candidates=tuple(map(_candidate, deliveries)),
         val_accuracy=chosen.facts.accuracy,
         versions=versions(),
         hardware=this_machine(),
     )
+    results = [BaselineResult.from_json(entry.value) for entry in run.entries() if entry.type == "baseline"]
+    best = max((row for row in results if not row.left_out), key=lambda row: row.accuracy, default=None)
+    return answer.replace(baseline=_named(best), instead=_named(baseline_answer(results, answer, budget)))
 
 
 def write_result(run: RunFolder, answer: Answer) -> None:
@@ -142,7 +185,7 @@ def _candidate(delivery: Delivery) -> CandidateFile:
     )
 
 
-def _best_baseline(run: RunFolder) -> BestBaseline | None:
-    rows = [BaselineResult.from_json(entry.value) for entry in run.entries() if entry.type == "baseline"]
-    best = max(rows, key=lambda row: row.accuracy, default=None)
-    return None if best is None else BestBaseline(name=best.name, accuracy=best.accuracy)
+def _named(row: BaselineResult | None) -> BestBaseline | None:
+    if row is None:
+        return None
+    return BestBaseline(name=row.name, accuracy=row.accuracy, bytes=row.bytes, latency_ms=row.latency_ms)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shlex
 import sys
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from fireforge.base.cost import Cost
 from fireforge.base.errors import FireforgeError
-from fireforge.base.postprocess import Classification
+from fireforge.base.postprocess import NONE_OF_THESE, Classification
 from fireforge.base.units import show_bytes, show_seconds
+from fireforge.base.value import json_bytes
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.report.table import text_table
 
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
     from fireforge.cost.count import NodeCost
     from fireforge.data.inspect import Inspection
     from fireforge.jobs.doctor import Checkup
+    from fireforge.jobs.plan import Plan
     from fireforge.runtime.bench import BenchTable
 
 UNREADABLE_SHOWN = 10
+TORN_SHOWN = 3  # groups of equal pictures in several parts or classes
+CLASSES_SHOWN = 40  # of `inspect`
+MATRIX_CLASSES, MATRIX_WIDTH = 15, 90  # up to which `evaluate` prints the confusion matrix whole
+PAIRS = 12  # confused pairs that it prints otherwise
 COST_COLUMNS = ("params", "MACs", "activations", "peak activations", "weights", "wire a step")
 
 
@@ -51,31 +58,70 @@ def checkup(found: Checkup) -> list[str]:
 
 def inspection(found: Inspection) -> list[str]:
     """Lines of `inspect`."""
+    skipped = ", ".join(f"{count:,} {code}" for code, count in found.skipped.items())
     lines = [
-        f"{found.source}: {found.format}, {len(found.classes)} classes, found {found.found:,} = used {found.used:,}"
-        f" + skipped {found.found - found.used:,}",
-        f"height {_span(found.height_px)} px, width {_span(found.width_px)} px, modes "
-        + ", ".join(f"{mode} {count:,}" for mode, count in found.modes.items()),
-        f"balance {found.balance:.2f} (smallest class by greatest)",
+        f"{found.source}: {found.format}, {len(found.classes):,} classes, {found.output} a picture",
         "",
+        f"found      {found.found:,} = used {found.used:,} + skipped {found.found - found.used:,}"
+        + (f" ({skipped})" if skipped else ""),
+        f"height     {_span(found.height_px)} px",
+        f"width      {_span(found.width_px)} px",
+        f"colour     {', '.join(f'{mode} {count:,}' for mode, count in found.modes.items())}",
+        f"balance    {found.balance:.2f}, the smallest class by the greatest",
+        *_split_lines(found),
+        "",
+        *_class_table(found),
     ]
-    parts = sorted({part for row in found.counts.values() for part in row})
-    lines += text_table(
-        ("class", *parts), [(name, *(row.get(p, 0) for p in parts)) for name, row in found.counts.items()]
-    )
-    copies = found.duplicates
-    if copies.groups:
-        lines += ["", f"{copies.groups} contents occur more than once, {copies.extra} pictures could go"]
-        if copies.across_parts:
-            lines.append(f"WARNING: {copies.across_parts} of them lie in more than one part: a test on them flatters")
-        if copies.across_classes:
-            lines.append(f"WARNING: {copies.across_classes} of them lie in more than one class: some label is wrong")
+    if found.findings:
+        lines += ["", *(f"{'WARNING' if item.loud else 'note'}: {item.text}" for item in found.findings)]
+        lines += [f"  the same: {', '.join(names)}" for names in found.duplicates.torn[:TORN_SHOWN]]
     if found.unreadable:
         rows = [(bad.name, bad.code, bad.reason) for bad in found.unreadable[:UNREADABLE_SHOWN]]
         lines += ["", *text_table(("cannot be used", "code", "reason"), rows)]
         if len(found.unreadable) > UNREADABLE_SHOWN:
-            lines.append(f"and {len(found.unreadable) - UNREADABLE_SHOWN} more: --json lists them all")
+            lines.append(f"and {len(found.unreadable) - UNREADABLE_SHOWN:,} more: --json lists them all")
+    return [*lines, "", "what now", *(f"  {command}" for command in _after_inspection(found))]
+
+
+def _split_lines(found: Inspection) -> list[str]:
+    """The parts of a build, and the data's own where they are others."""
+    own: dict[str, int] = {}
+    for row in found.counts.values():
+        for part, count in row.items():
+            own[part] = own.get(part, 0) + count
+    if not found.split:
+        return []
+    total = {part: sum(row[part] for row in found.split.values()) for part in ("train", "val", "test")}
+    text = ", ".join(f"{part} {count:,}" for part, count in total.items())
+    if "all" in own:
+        why = f", cut by class with seed {found.seed}"
+    elif own == total:
+        why = ", as the data has them"
+    else:
+        why = f"; the data itself has {', '.join(f'{part} {count:,}' for part, count in own.items())}"
+    return [f"parts      {text}{why}"]
+
+
+def _class_table(found: Inspection) -> list[str]:
+    """Pictures of each class by part of a build; of many classes the greatest and the smallest."""
+    parts = ("train", "val", "test") if found.split else ()
+    total = {name: sum(row.values()) for name, row in found.counts.items()}
+    names = list(found.counts)
+    if len(names) > CLASSES_SHOWN:
+        by_size = sorted(names, key=lambda name: -total[name])
+        names = [*by_size[: CLASSES_SHOWN // 2], *by_size[-(CLASSES_SHOWN // 2) :]]
+    rows = [(name, total[name], *(found.split[name][part] for part in parts)) for name in names]
+    lines = text_table(("class", "pictures", *parts), rows)
+    if len(names) < len(found.counts):
+        lines.append(f"the greatest and the smallest of {len(found.counts):,} classes: --json lists them all")
     return lines
+
+
+def _after_inspection(found: Inspection) -> list[str]:
+    if not found.split:
+        return ["mend what the first WARNING names, and inspect once more"]
+    data = shlex.quote(found.source)
+    return [f"fireforge build {data} --plan", f"fireforge build {data} --max-size 300KB --time 10m"]
 
 
 def costs(rows: list[tuple[str, Cost]]) -> list[str]:
@@ -110,12 +156,30 @@ def evaluation(found: Evaluation) -> list[str]:
         for i, label in enumerate(found.labels)
     ]
     top = ", ".join(f"top-{k} {share:.1%}" for k, share in found.top_k.items())
-    return [
+    lines = [
         f"{found.model} on {found.n:,} pictures ({found.part}): {found.accuracy:.2%}"
-        f" (95 % interval {low:.1%} to {high:.1%}); {top}; calibration error {found.ece:.3f}",
-        "",
-        *text_table(("class", "precision", "recall", "F1", "pictures"), rows),
+        f" (95 % interval {low:.1%} to {high:.1%}); {top}; calibration error {found.ece:.3f}"
     ]
+    if found.threshold:
+        rest = "" if found.accuracy_accepted is None else f", {found.accuracy_accepted:.2%} of the others are right"
+        lines.append(f"{NONE_OF_THESE}: {found.refused:,} answers with a score below {found.threshold:.3g}{rest}")
+    if found.skipped:
+        told = ", ".join(f"{count:,} {code}" for code, count in found.skipped.items())
+        lines.append(f"not used: {told}; fireforge inspect lists them")
+    return [*lines, "", *text_table(("class", "precision", "recall", "F1", "pictures"), rows), *_confused(found)]
+
+
+def _confused(found: Evaluation) -> list[str]:
+    """Counts by truth and answer where a terminal has the room, otherwise the pairs that are confused most."""
+    table, labels = found.confusion, found.labels
+    if len(labels) <= MATRIX_CLASSES and sum(max(3, len(label)) + 2 for label in labels) <= MATRIX_WIDTH:
+        rows = [(label, *(count or None for count in counts)) for label, counts in zip(labels, table)]
+        return ["", *text_table(("truth, answered as", *labels), rows)]
+    places = [(r, c) for r in range(len(labels)) for c in range(len(labels)) if r != c and table[r][c]]
+    places.sort(key=lambda place: -table[place[0]][place[1]])
+    pairs = [(labels[r], labels[c], table[r][c]) for r, c in places[:PAIRS]]
+    more = [f"and {len(places) - PAIRS:,} more pairs: --json has them all"] if len(places) > PAIRS else []
+    return ["", *text_table(("truth", "answered as", "pictures"), pairs), *more] if pairs else []
 
 
 def parity(found: ParityReport) -> list[str]:
@@ -140,6 +204,8 @@ def bench(table: BenchTable) -> list[str]:
 def predictions(answers: Iterable[tuple[str, Classification | FireforgeError]], *, form: str = "") -> int:
     """Print answers as they come; a picture without an answer is one line on stderr.
 
+    A file name that is not UTF-8 goes out as it is, in JSON with the escapes of its bytes.
+
     Args:
       answers: name of the picture and its answer or error.
       form: "" for text, "csv" or "json" (one JSON object a line).
@@ -148,17 +214,20 @@ def predictions(answers: Iterable[tuple[str, Classification | FireforgeError]], 
       Number of pictures without an answer.
     """
     failed = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
-        writer.writerow(["file", "label", "score"])
+        writer.writerow(["file", "label", "score", "accepted"])
     for name, answer in answers:
         if isinstance(answer, FireforgeError):
             failed += 1
             print(answer.line(), file=sys.stderr)
         elif form == "csv":
-            writer.writerows([name, label, f"{score:.6f}"] for label, score in zip(answer.labels, answer.scores))
+            said = "yes" if answer.accepted else "no"
+            writer.writerows([name, label, f"{score:.6f}", said] for label, score in zip(answer.labels, answer.scores))
         elif form == "json":
-            print(json.dumps({"file": name, **answer.to_json()}, ensure_ascii=False))
+            print(json_bytes(json.dumps({"file": name, **answer.to_json()}, ensure_ascii=False)).decode())
         else:
             print(prediction(name, answer))
     return failed
@@ -181,8 +250,9 @@ def trained(record: RunRecord, folder: Path) -> list[str]:
 
 def prediction(name: str, answer: Classification) -> str:
     """One line of `predict`."""
-    parts = [f"{label} {score:.1%}" for label, score in zip(answer.labels, answer.scores)]
-    return f"{name}  {', '.join(parts)}"
+    told = ", ".join(f"{label} {score:.1%}" for label, score in zip(answer.labels, answer.scores))
+    shown = " ".join(name.splitlines())
+    return f"{shown}  {told}" if answer.accepted else f"{shown}  {NONE_OF_THESE} (best: {told})"
 
 
 def answer(found: Answer, folder: Path) -> list[str]:
@@ -202,18 +272,43 @@ def answer(found: Answer, folder: Path) -> list[str]:
             for v in found.limits
         ]
         lines += ["", *text_table(("limit", "allowed", "achieved", "met", "how"), rows)]
-    file, home = shlex.quote(str(path)), shlex.quote(str(folder))
+    file, script = shlex.quote(str(path)), shlex.quote(str(folder / "predict.py"))
     use = f'import fireforge; print(fireforge.load({json.dumps(str(path))}).predict("PICTURE"))'
     return [
         *lines,
         "",
         "what now",
-        f"  fireforge predict {file} PICTURE",
-        f"  python -c {shlex.quote(use)}",
-        f"  fireforge evaluate {home}",
-        f"  fireforge bench {file}",
-        f"  report: {home}/report.html",
+        f"  the file           {file}",
+        f"  shell              fireforge predict {file} PICTURE",
+        f"  Python             python -c {shlex.quote(use)}",
+        f"  ONNX Runtime only  python {script} PICTURE",
+        f"  the report         {shlex.quote(str(folder / 'report.html'))}",
     ]
+
+
+def plan(found: Plan) -> list[str]:
+    """Lines of `build --plan`."""
+    parts = ", ".join(f"{name} {count:,}" for name, count in found.parts.items())
+    low, high = found.per_class
+    sizes = ", ".join(f"{high} x {wide}" for high, wide in found.sizes)
+    lines = [
+        f"found     {found.source}: {found.format}, {len(found.classes)} classes, {found.used:,} pictures"
+        f" ({found.found - found.used:,} files skipped), {low:,} to {high:,} training pictures a class",
+        f"parts     {parts}; {'as the data gives them' if found.given else 'split by class and seed'}",
+        f"pictures  height {_span(found.height_px)} px, width {_span(found.width_px)} px,"
+        f" {'gray' if found.channels == 1 else 'colour'} ({found.looked_at} looked at)",
+        f"to beat   {', '.join(found.baselines)}",
+        f"networks  {', '.join(row.space for row in found.spaces)}; inputs {sizes} px;"
+        f" {found.counted} counted, about {found.trained} trainings",
+        "time      " + ", ".join(f"{name} {show_seconds(value)}" for name, value in found.time.to_json().items()),
+    ]
+    lines += [f"{'TIGHT' if row.tight else 'limit':<9} {row.words}" for row in found.outlook]
+    lines += ["", "published results on like data, trained from nothing; no promise, minutes of a CPU give less:"]
+    rows = [
+        (row.data, row.classes, row.per_class, f"{row.low:.1%}", f"{row.high:.1%}", row.what, row.source)
+        for row in found.usual
+    ]
+    return [*lines, *text_table(("data", "classes", "a class", "from", "to", "by", "source"), rows)]
 
 
 def _beside_baseline(found: Answer) -> list[str]:
@@ -224,7 +319,12 @@ def _beside_baseline(found: Answer) -> list[str]:
     if own is None:
         return [f"baseline {base.name}: {base.accuracy:.1%} on validation"]
     lines = [f"on validation: {own:.1%}; baseline {base.name}: {base.accuracy:.1%}"]
-    if found.beaten_by():
+    if found.instead:
+        simpler = found.instead
+        figures = f"{simpler.accuracy:.1%} on validation, {show_bytes(simpler.bytes)}"
+        figures += "" if simpler.latency_ms is None else f", {simpler.latency_ms:.2f} ms"
+        lines.append(f"SIMPLER: {simpler.name} needs no network, meets all limits and is no worse: {figures}")
+    elif found.beaten_by():
         lines.append(f"WARNING: {base.name} needs no network and is better here; a longer --time may mend it")
     return lines
 

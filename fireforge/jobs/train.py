@@ -11,15 +11,16 @@ from fireforge.base.record import RunRecord
 from fireforge.base.settings import Settings
 from fireforge.base.trial import Recipe, Trial
 from fireforge.cost.count import count
+from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
-from fireforge.jobs.explore import ready_of
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.keep import keep_winner
-from fireforge.jobs.scene import look
+from fireforge.jobs.mirror import mirrors
+from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
-from fireforge.train.recipe import small_images
-from fireforge.train.trial import run_trial
+from fireforge.train.recipe import Traits, fitted
+from fireforge.train.trial import ready_from, run_trial
 
 
 def train(
@@ -44,7 +45,7 @@ def train(
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
         trial = Trial(
             spec=spec,
-            recipe=_recipe(settings, len(scene.part("train")), min(scene.input_shape[1:])),
+            recipe=_recipe(settings, scene),
             data=scene.ref,
             preprocess=scene.preprocess,
             seed=settings.seed,
@@ -52,7 +53,8 @@ def train(
         )
         record = run.trials().get(trial.digest())
         if record is None:
-            record = run_trial(trial, folder=run.path, ready=ready_of(scene), device=settings.device, progress=progress)
+            ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
+            record = run_trial(trial, folder=run.path, ready=ready, device=settings.device, progress=progress)
             record = record.replace(command=command_line())
             run.journal.append("trial", record.to_json())
         keep_winner(run, record)
@@ -60,8 +62,16 @@ def train(
     return record, folder
 
 
-def _recipe(settings: Settings, samples: int, size_px: int) -> Recipe:
-    recipe = small_images(samples=samples, size_px=size_px, epochs=settings.epochs)
+def _recipe(settings: Settings, scene: Scene) -> Recipe:
+    size_px = min(scene.input_shape[1:])
+    traits = Traits(
+        samples=len(scene.part("train")),
+        channels=scene.input_shape[0],
+        size_px=size_px,
+        kept_px=max(size_px, scene.shorter_px()),
+        mirror=mirrors(scene),
+    )
+    recipe = fitted(traits, epochs=settings.epochs)
     if settings.batch is not None:
         recipe = recipe.replace(batch=settings.batch)
     return recipe if settings.lr is None else recipe.replace(lr=settings.lr)

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from fireforge.base.errors import lookup
 from fireforge.base.graph import Graph
 from fireforge.base.spec import NetSpec
+from fireforge.nets.convnet import convnet, small_convnet
 from fireforge.nets.firenet import firenet, small_firenet, squeezenet_1_0, squeezenet_1_1
 from fireforge.nets.mobilenet import mobilenet, mobilenet_v2, small_mobilenet
 from fireforge.nets.resnet import resnet, resnet_20, small_resnet
 
 FAMILIES: dict[str, Callable[[NetSpec], Graph]] = {
+    "convnet": convnet,
     "firenet": firenet,
     "mobilenet": mobilenet,
     "resnet": resnet,
@@ -20,6 +22,7 @@ FAMILIES: dict[str, Callable[[NetSpec], Graph]] = {
 
 # each is called as preset(classes, input_shape=(C, H, W), params={...}); all three have defaults
 NETWORKS: dict[str, Callable[..., NetSpec]] = {
+    "convnet-small": small_convnet,
     "firenet-small": small_firenet,
     "mobilenet-small": small_mobilenet,
     "mobilenet-v2": mobilenet_v2,

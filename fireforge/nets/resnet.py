@@ -15,6 +15,9 @@ DEFAULTS: dict[str, Param] = {
     "width": 16,  # filters of the stem and the first stage
     "stages": 3,  # each halves the map, the first excepted, and doubles the filters
     "widths": "",  # filters of each stage, as "16,32,64", in the place of width and stages
+    "stem_kernel": 3,
+    "stem_stride": 1,
+    "stem_pool": False,  # 3x3 max pool with stride 2 behind the stem, as the networks for 224 px have it
     "dropout": 0.0,
 }
 
@@ -36,13 +39,16 @@ def resnet(spec: NetSpec) -> Graph:
       paper takes option A there, so ResNet-20 has 272,474 parameters instead of 269,722.
     """
     p = read_params(spec, DEFAULTS)
-    for name in ("blocks", "width", "stages"):
+    for name in ("blocks", "width", "stages", "stem_stride"):
         need(p[name] >= 1, f"got {p[name]}", where=f"resnet.{name}", allowed="at least 1")
     need(0 <= p["dropout"] < 1, f"got {p['dropout']}", where="resnet.dropout", allowed="0 to below 1")
     widths = int_list(p["widths"], where="resnet.widths") or tuple(p["width"] << i for i in range(p["stages"]))
     need(min(widths) >= 1, f"got {widths}", where="resnet.widths", allowed="at least 1 each")
     b = Builder(spec)
-    x = b.relu(_conv(b, b.input, widths[0], 3, name="stem"))
+    need(p["stem_kernel"] in (3, 5, 7), f"got {p['stem_kernel']}", where="resnet.stem_kernel", allowed="3, 5 or 7")
+    x = b.relu(_conv(b, b.input, widths[0], p["stem_kernel"], name="stem", stride=p["stem_stride"]))
+    if p["stem_pool"]:
+        x = b.max_pool(x, 3, name="stem_pool", stride=2, pad=1)
     for stage, width in enumerate(widths, 1):
         for block in range(1, p["blocks"] + 1):
             stride = 2 if stage > 1 and block == 1 else 1

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 import fireforge.report.show as show
 from fireforge.base.answer import Answer
+from fireforge.base.calibration import Calibration
 from fireforge.base.datacard import DataCard
 from fireforge.base.evaluation import Evaluation
 from fireforge.base.files import write_text
@@ -31,7 +32,7 @@ def write_card(run_folder: str | Path) -> Path:
       FireforgeError: NO_RUN or BAD_RECORD, if there is no whole record; CANNOT_WRITE.
     """
     run = read_run(run_folder)
-    text = model_card(run.answer, run.start, evaluation=run.evaluation())
+    text = model_card(run.answer, run.start, evaluation=run.evaluation(), calibration=run.calibration)
     return write_text(run.folder / "README.md", text)
 
 
@@ -40,6 +41,7 @@ def model_card(
     start: Start | None,
     *,
     evaluation: Evaluation | None = None,
+    calibration: Calibration | None = None,
     licence: str = "unknown",
 ) -> str:
     """The card of an answer.
@@ -48,6 +50,7 @@ def model_card(
       answer: the content of result.json; None where there is none yet.
       start: the record's first entry; None where it is missing.
       evaluation: of the answer's file on the test part.
+      calibration: of its scores, on the validation part.
       licence: of the weights, in SPDX's words.
 
     Returns:
@@ -65,10 +68,12 @@ def model_card(
         _data(data, source),
         "## Test",
         *_test(answer, evaluation),
+        "## Scores",
+        _scores(calibration, evaluation),
         "## Limits that were set",
         *_limits(answer),
         "## Where it fits and where not",
-        _fit(data),
+        _fit(data, calibration),
         "## Made by",
         *_made(answer, start),
     ]
@@ -109,6 +114,7 @@ def _summary(answer: Answer | None) -> str:
         ("Test accuracy", show.percent_interval(answer.test.accuracy, answer.test.interval)),
         ("Latency, batch 1, one thread", show.milliseconds(answer.measured.latency_ms)),
         ("Peak memory above the bare process", show.bytes_words(answer.measured.memory_bytes)),
+        ("Energy of a prediction", _energy(answer)),
         ("Network", show.spec_words(answer.spec)),
         ("Parameters", show.count(answer.cost.params if answer.cost else None)),
         ("Multiply-adds an image", show.compact(answer.cost.macs if answer.cost else None)),
@@ -123,6 +129,15 @@ def _summary(answer: Answer | None) -> str:
     return "\n".join(lines)
 
 
+def _energy(answer: Answer) -> str:
+    """With its origin: an estimate is called one."""
+    energy_mj = answer.measured.energy_mj
+    if energy_mj is None:
+        return show.NONE
+    counted = answer.measured.how.get("energy_mj", "").startswith("counter")
+    return f"{show.millijoules(energy_mj)}, {'by a counter' if counted else 'estimated, a lower bound'}"
+
+
 def _usage(answer: Answer | None) -> str:
     if answer is None:
         return "There is no file to use yet."
@@ -134,7 +149,8 @@ def _data(data: DataCard | None, source: str) -> str:
     if data is None:
         return "The record does not describe the data."
     labels = [markdown_escape(label) for label in data.labels]
-    told = ", ".join(f"{sum(numbers):,} {part}" for part, numbers in data.counts.items()) or "not counted"
+    order = [part for part in ("train", "val", "test") if part in data.counts]
+    told = ", ".join(f"{sum(data.counts[part]):,} {part}" for part in order) or "not counted"
     classes = f": {', '.join(labels)}" if 0 < len(labels) <= MOST_LABELS else ""
     skipped = ", ".join(f"{count:,} {code}" for code, count in data.skipped.items()) or "none"
     return "\n".join(
@@ -166,6 +182,26 @@ def _test(answer: Answer | None, evaluation: Evaluation | None) -> list[str]:
     return [told, "\n".join(markdown_table(("Class", "Precision", "Recall", "Pictures"), rows))]
 
 
+def _scores(fit: Calibration | None, evaluation: Evaluation | None) -> str:
+    """What a score means, and which answers are refused."""
+    if fit is None:
+        return "The scores were not calibrated: one of 90 % may be right more or less often than nine times in ten."
+    lines = [
+        f"- Temperature {fit.temperature:.4g}, fitted on {show.count(fit.n)} validation pictures; expected calibration "
+        f"error there {show.percent(fit.ece_after, digits=2)}, without it {show.percent(fit.ece_before, digits=2)}",
+    ]
+    if evaluation is not None:
+        lines.append(
+            f"- Expected calibration error on the {evaluation.part} part {show.percent(evaluation.ece, digits=2)}"
+        )
+    kept, right = show.percent(fit.kept_right), show.percent(fit.accuracy_accepted)
+    lines.append(
+        f'- An answer below {show.percent(fit.threshold)} is "none of these"; {kept} of the right answers stay, '
+        f"and of all that stay {right} are right"
+    )
+    return "\n".join(lines)
+
+
 def _limits(answer: Answer | None) -> list[str]:
     if answer is None or not answer.limits:
         return ["None." if answer else "Not judged yet."]
@@ -177,14 +213,19 @@ def _limits(answer: Answer | None) -> list[str]:
     return ["\n".join(markdown_table(("Limit", "Allowed", "Achieved", "Met", "How it was measured"), rows))]
 
 
-def _fit(data: DataCard | None) -> str:
+def _fit(data: DataCard | None, fit: Calibration | None) -> str:
     size = ""
     if data is not None:
         channels, high, wide = data.input
         size = f" It sees every picture as {high} × {wide} pixels {'in gray' if channels == 1 else 'in colour'}."
+    other = " It always answers with one of its classes, also for a picture of none of them."
+    if fit is not None and fit.threshold > 0:
+        tried = " and ".join(f"{show.percent(share)} of {kind}" for kind, share in fit.refused.items())
+        other = " A picture of none of its classes may still get one of them as its answer"
+        other += f"; of such pictures it refused {tried}." if tried else "."
     return (
         "The numbers hold for pictures like those of the data above: of the same classes, taken in the same way."
-        f"{size} It always answers with one of its classes, also for a picture of none of them."
+        f"{size}{other}"
     )
 
 

@@ -8,17 +8,20 @@ from pathlib import Path
 from fireforge.base.files import write_text
 from fireforge.report.markup import Markup, tag
 from fireforge.report.run import Run, read_run
+from fireforge.report.sections.clock import clock
 from fireforge.report.sections.data import baselines, data_card
 from fireforge.report.sections.evaluation import evaluation
-from fireforge.report.sections.headline import budget, headline
+from fireforge.report.sections.headline import headline, limits
 from fireforge.report.sections.model import compression, ledger, parity
-from fireforge.report.sections.search import curves, design_space
+from fireforge.report.sections.scores import scores
+from fireforge.report.sections.space import design_space
+from fireforge.report.sections.training import curves
 from fireforge.report.sections.usage import how_to_use, provenance
 from fireforge.report.style import STYLE
 
 # anchor -> (words in the list of contents, what writes the section), in the page's order
 SECTIONS = {
-    "budget": ("Budget", budget),
+    "limits": ("Limits", limits),
     "data": ("Data", data_card),
     "baselines": ("Baselines", baselines),
     "space": ("Design space", design_space),
@@ -26,7 +29,9 @@ SECTIONS = {
     "compression": ("Compression", compression),
     "parity": ("Parity", parity),
     "test": ("Test", evaluation),
+    "scores": ("Scores", scores),
     "ledger": ("Ledger", ledger),
+    "time": ("Time", clock),
     "use": ("Use", how_to_use),
     "provenance": ("Provenance", provenance),
 }

@@ -93,7 +93,7 @@ def table(
         )
         for line, row in enumerate(rows)
     ]
-    style = "broad" if len(header) > 5 else None
+    style = "broad" if len(header) > 5 or (len(header) == 5 and len(words) > 1) else None
     inside = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), class_=style)
     return tag("div", inside, class_="scroll tall" if tall and len(rows) > 15 else "scroll")
 
@@ -105,13 +105,25 @@ def pairs(rows: Sequence[tuple[str, object]]) -> Markup:
 
 def figure(drawing: Markup, caption: object, *, wide: bool = False) -> Markup:
     """A plot with its caption; a wide one scrolls sideways on narrow screens."""
-    return tag("figure", tag("div", drawing, class_="plot wide" if wide else "plot"), tag("figcaption", caption))
+    below = tag("figcaption", caption) if caption else None
+    return tag("figure", tag("div", drawing, class_="plot wide" if wide else "plot"), below)
 
 
 def legend(items: Sequence[tuple[str, str]]) -> Markup:
     """Colours and what they stand for, as (class, words)."""
     swatch = [tag("span", tag("i", class_=f"key {style}"), words) for style, words in items]
     return tag("span", swatch, class_="legend")
+
+
+def meter(share: float) -> Markup:
+    """A share in [0, 1] as a small bar."""
+    filled = tag("span", style=f"width:{100 * min(max(share, 0.0), 1.0):.1f}%")
+    return tag("span", filled, class_="meter", aria_hidden="true")
+
+
+def pile(*children: object) -> Markup:
+    """Pieces one below the other."""
+    return tag("div", *children)
 
 
 def columns(*children: object) -> Markup:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TypeVar
 
 from fireforge.base.answer import Answer
 from fireforge.base.baseline import BaselineResult
+from fireforge.base.calibration import Calibration
 from fireforge.base.candidates import Candidates
 from fireforge.base.choice import Choice
+from fireforge.base.counted import Counted
 from fireforge.base.datacard import DataCard
 from fireforge.base.errors import FireforgeError
 from fireforge.base.evaluation import Evaluation
@@ -19,9 +22,11 @@ from fireforge.base.exported import Exported
 from fireforge.base.files import sha256_of_file
 from fireforge.base.journal import Entry, Journal
 from fireforge.base.parity import ParityReport
+from fireforge.base.prediction import Prediction
 from fireforge.base.record import RunRecord, StageReport
 from fireforge.base.start import Start
 from fireforge.base.value import Value
+from fireforge.report.spent import Note, Spent, spent
 
 RECORD = "record.jsonl"
 T = TypeVar("T", bound=Value)
@@ -38,11 +43,16 @@ class Run:
       choices: made by a clock, in order.
       baselines: one a name.
       candidates: how many were counted and rejected.
+      counted: costs of the networks that could have been trained; None where the record lacks them.
       trials: one a digest, in order.
+      earlier: trials of the run that this one started from, one a digest.
+      calibration: temperature and threshold; None where the record lacks them.
       stages: of compression, one a name, in order.
       exports: one a path.
       parities: one a model.
       evaluations: one a model.
+      predictions: what was foretold of the answer's file, one a name.
+      spent: where the time went.
       answer: the content of result.json; None where the run has not ended.
     """
 
@@ -52,11 +62,16 @@ class Run:
     choices: tuple[Choice, ...] = ()
     baselines: tuple[BaselineResult, ...] = ()
     candidates: Candidates | None = None
+    counted: Counted | None = None
     trials: tuple[RunRecord, ...] = ()
+    earlier: tuple[RunRecord, ...] = ()
+    calibration: Calibration | None = None
     stages: tuple[StageReport, ...] = ()
     exports: tuple[Exported, ...] = ()
     parities: tuple[ParityReport, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    spent: tuple[Spent, ...] = ()
     answer: Answer | None = None
 
     def dataset(self) -> DataCard | None:
@@ -105,21 +120,28 @@ def read_run(run_folder: str | Path) -> Run:
     path = folder / RECORD
     if not path.is_file():
         raise FireforgeError("NO_RUN", f"no {RECORD}", where=str(folder), do="the folder that a build wrote")
-    values = _Values(path, Journal(path).read())
-    return Run(
+    entries = Journal(path).read()
+    values = _Values(path, entries)
+    values.all("clock", Note)  # so that what `spent` reads is what it should be
+    run = Run(
         folder=folder,
         sha256=sha256_of_file(path),
         start=values.last("start", Start),
         choices=values.all("choice", Choice),
         baselines=values.unique("baseline", BaselineResult, lambda value: value.name),
         candidates=values.last("candidates", Candidates),
+        counted=values.last("counted", Counted),
         trials=values.unique("trial", RunRecord, lambda value: value.trial_digest),
+        earlier=values.unique("earlier", RunRecord, lambda value: value.trial_digest),
+        calibration=values.last("calibration", Calibration),
         stages=values.unique("stage", StageReport, lambda value: value.stage),
         exports=values.unique("export", Exported, lambda value: value.path),
         parities=values.unique("parity", ParityReport, lambda value: value.model),
         evaluations=values.unique("evaluation", Evaluation, lambda value: value.model),
+        predictions=values.unique("prediction", Prediction, lambda value: value.name),
         answer=values.last("answer", Answer),
     )
+    return dataclasses.replace(run, spent=spent(entries))
 
 
 class _Values:

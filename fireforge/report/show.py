@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from fireforge.base.budget import LIMITS
@@ -23,6 +24,11 @@ LIMIT_WORDS = {
 def percent(share: float | None, *, digits: int = 1) -> str:
     """A share as "98.4 %"; a dash for None."""
     return NONE if share is None else f"{100 * share:.{digits}f} %"
+
+
+def axis_percent(share: float) -> str:
+    """A mark of an axis: a share as "95 %" or "99.5 %"."""
+    return f"{100 * share:.4g} %"
 
 
 def interval_words(interval: Sequence[float] | None) -> str:
@@ -59,6 +65,16 @@ def bytes_words(number: float | None) -> str:
 def milliseconds(time_ms: float | None) -> str:
     """Milliseconds with three digits that count; a dash for None."""
     return NONE if time_ms is None else f"{_three(time_ms)} ms"
+
+
+def millijoules(energy_mj: float | None) -> str:
+    """An energy with three digits that count, "2.5 mJ" or "161 nJ"; a dash for None."""
+    if energy_mj is None:
+        return NONE
+    for size, unit in ((1e3, "J"), (1.0, "mJ"), (1e-3, "µJ")):
+        if abs(energy_mj) >= size:
+            return f"{_three(energy_mj / size)} {unit}"
+    return f"{_three(energy_mj * 1e6)} nJ"
 
 
 def limit_words(name: str, limit: float, achieved: float | None) -> tuple[str, str]:
@@ -106,8 +122,12 @@ def spec_words(spec: NetSpec, *, only: Collection[str] | None = None) -> str:
     Returns:
       One line.
     """
-    told = ", ".join(f"{key}={value}" for key, value in spec.params.items() if only is None or key in only)
-    return f"{spec.family}({told})"
+    return f"{spec.family}({params_words(spec, only=only)})"
+
+
+def params_words(spec: NetSpec, *, only: Collection[str] | None = None) -> str:
+    """The parameters of a NetSpec as "base=16, blocks=4"; arguments as for `spec_words`."""
+    return ", ".join(f"{key}={value}" for key, value in spec.params.items() if only is None or key in only)
 
 
 def _quantity(name: str, value: float | None, digits: int) -> str:
@@ -117,6 +137,8 @@ def _quantity(name: str, value: float | None, digits: int) -> str:
         return f"{value:,.0f} B" if float(value).is_integer() else f"{value:,.{digits}f} B"
     if name == "min_accuracy":
         return percent(value, digits=digits)
+    if name.endswith("_mj") and 0 < abs(value) < 1:
+        return f"{value:.{digits + 2 - math.floor(math.log10(abs(value)))}f}".rstrip("0") + _unit(name)
     text = f"{value:,.{digits + 2}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + _unit(name)
 

@@ -8,11 +8,13 @@ STYLE = """
   color-scheme: light dark;
   --page: #faf9f7; --card: #ffffff; --ink: #1f2326; --soft: #646b72; --rule: #e5e3df; --faint: #f2f0ec;
   --accent: #b8450f; --good: #2c6e49; --good-back: #e6f1ea; --bad: #a8232d; --bad-back: #f9e7e8;
+  --second: #2a6aa8; --third: #1f7a5c; --fourth: #7b4ca6;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #16181a; --card: #1d2022; --ink: #e4e4e1; --soft: #9aa1a7; --rule: #31363a; --faint: #25292c;
     --accent: #f28b50; --good: #7fc69c; --good-back: #1e3328; --bad: #f0888f; --bad-back: #3d2225;
+    --second: #74b3ee; --third: #69c9a4; --fourth: #c19ae8;
   }
 }
 * { box-sizing: border-box; }
@@ -21,7 +23,7 @@ body {
   margin: 0; background: var(--page); color: var(--ink); line-height: 1.55; font-size: 16px;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, sans-serif;
 }
-main { max-width: 1000px; margin: 0 auto; padding: 48px 32px 96px; }
+main { max-width: 1040px; margin: 0 auto; padding: 48px 32px 96px; }
 p { margin: 0 0 12px; max-width: 72ch; }
 .brand { color: var(--accent); font-weight: 600; letter-spacing: .04em; margin: 0; }
 h1 {
@@ -48,7 +50,7 @@ section > :last-child { margin-bottom: 0; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 28px 0 0; font-size: .9rem; }
 nav a { color: var(--soft); text-decoration: none; border-bottom: 1px solid var(--rule); }
 nav a:hover { color: var(--accent); border-color: var(--accent); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 16px; margin: 26px 0 20px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 16px; margin: 26px 0 20px; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 12px; padding: 16px 20px; }
 .tile .name { color: var(--soft); font-size: .875rem; }
 .tile .value {
@@ -97,12 +99,26 @@ svg .grid { stroke: var(--rule); stroke-width: 1; }
 .bar { fill: var(--accent); }
 .bar.plain { fill: var(--soft); opacity: .45; }
 .dot { stroke: var(--card); stroke-width: 1.2; }
-.rung-0 { fill: var(--soft); opacity: .45; }
-.key.rung-0 { background: var(--soft); }
-.rung-1 { fill: var(--accent); opacity: .5; }
-.rung-2 { fill: var(--accent); }
+.family-0 { fill: var(--accent); background: var(--accent); }
+.family-1 { fill: var(--second); background: var(--second); }
+.family-2 { fill: var(--third); background: var(--third); }
+.family-3 { fill: var(--fourth); background: var(--fourth); }
+.plain, .family-other { fill: var(--soft); background: var(--soft); }
+.rung-0 { opacity: .5; }
+.rung-1 { opacity: .75; }
+.keys { display: flex; flex-wrap: wrap; gap: 2px 18px; margin-bottom: 18px; }
+.sample { width: 14px; height: 14px; flex: none; }
+.before { fill: none; stroke: var(--soft); stroke-width: 1.6; stroke-dasharray: 3 2; pointer-events: all; }
+.key.before { background: none; border: 2px dashed var(--soft); }
+.after { fill: var(--accent); background: var(--accent); }
+.test { fill: var(--second); background: var(--second); }
+.fine { color: var(--soft); font-size: .825rem; }
 .front { stroke: var(--accent); stroke-width: 1.3; stroke-dasharray: 5 4; }
 .key.front { width: 20px; height: 0; border-radius: 0; border-top: 2px dashed var(--accent); background: none; }
+.rug { stroke: var(--soft); stroke-width: 1; opacity: .35; }
+.key.rug { width: 2px; height: 11px; border-radius: 0; background: var(--soft); opacity: .6; }
+.meter { display: inline-block; width: 110px; height: 10px; border-radius: 3px; background: var(--faint); }
+.meter > span { display: block; height: 100%; border-radius: 3px; background: var(--accent); }
 .chosen { fill: none; stroke: var(--ink); stroke-width: 2; pointer-events: all; }
 .key.chosen { background: none; border: 2px solid var(--ink); width: 14px; height: 14px; }
 .line polyline { stroke-width: 2; stroke-linejoin: round; }
@@ -148,6 +164,7 @@ code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono",
   :root {
     --page: #ffffff; --card: #ffffff; --ink: #000000; --soft: #50565c; --rule: #cfcfcf; --faint: #f2f0ec;
     --accent: #b8450f; --good: #2c6e49; --good-back: #e6f1ea; --bad: #a8232d; --bad-back: #f9e7e8;
+    --second: #2a6aa8; --third: #1f7a5c; --fourth: #7b4ca6;
   }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { font-size: 11pt; }

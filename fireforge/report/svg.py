@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fireforge.report.markup import Markup, tag
@@ -55,6 +55,7 @@ class Dot:
       tip: shown when the pointer rests on it.
       style: class of the mark in the page's style.
       radius: in units of the viewBox.
+      shape: of SHAPES; all have about the area of the circle.
     """
 
     x: float
@@ -62,6 +63,7 @@ class Dot:
     tip: str
     style: str = "dot"
     radius: float = 5.0
+    shape: str = "circle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +123,19 @@ def svg(width: float, height: float, *children: Markup, title: str) -> Markup:
       The svg element.
     """
     box = f"0 0 {width:g} {height:g}"
-    return tag("svg", *children, viewBox=box, role="img", aria_label=title, style=f"max-width:{width:g}px")
+    return tag(
+        "svg", tag("title", title), *children, viewBox=box, role="img", aria_label=title, style=f"max-width:{width:g}px"
+    )
 
 
-def line(frame: Frame, points: Sequence[tuple[float, float]], *, style: str, tip: str = "") -> Markup:
+def line(
+    frame: Frame,
+    points: Sequence[tuple[float, float]],
+    *,
+    style: str,
+    tip: str = "",
+    words: Callable[[float], str] | None = None,
+) -> Markup:
     """Values joined by straight lines, each with a small mark that tells its numbers.
 
     Args:
@@ -132,13 +143,15 @@ def line(frame: Frame, points: Sequence[tuple[float, float]], *, style: str, tip
       points: (x, y) in order.
       style: class of the line.
       tip: the series' name in the marks' tooltips.
+      words: a y in the tooltips; None for the axis' words.
 
     Returns:
       A group.
     """
     path = " ".join(f"{frame.px(x):.1f},{frame.py(y):.1f}" for x, y in points)
+    told = words or frame.y.show
     marks = [
-        tag("circle", _tip(f"{tip} {frame.x.show(x)}: {frame.y.show(y)}"), cx=frame.px(x), cy=frame.py(y), r=2.2)
+        tag("circle", _tip(f"{tip} {frame.x.show(x)}: {told(y)}"), cx=frame.px(x), cy=frame.py(y), r=2.2)
         for x, y in points
     ]
     return tag("g", tag("polyline", points=path, fill="none"), *marks, class_=f"line {style}")
@@ -175,11 +188,23 @@ def dots(frame: Frame, marks: Sequence[Dot]) -> Markup:
     Returns:
       A group.
     """
-    circles = [
-        tag("circle", _tip(mark.tip), class_=mark.style, cx=frame.px(mark.x), cy=frame.py(mark.y), r=mark.radius)
-        for mark in marks
-    ]
-    return tag("g", *circles)
+    return tag("g", *(_mark(frame, mark) for mark in marks))
+
+
+def rug(frame: Frame, values: Sequence[float], *, style: str) -> Markup:
+    """Short strokes above the x axis: values that have no y.
+
+    Args:
+      frame: the plot.
+      values: on the x axis.
+      style: class of the strokes.
+
+    Returns:
+      A path.
+    """
+    bottom = frame.height - frame.bottom
+    strokes = "".join(f"M{frame.px(value):.1f} {bottom - 1}v-7" for value in values)
+    return tag("path", d=strokes, class_=style)
 
 
 def bars(rows: Sequence[Bar], *, title: str, width: int = 460, full: float = 0.0) -> Markup:
@@ -208,6 +233,34 @@ def bars(rows: Sequence[Bar], *, title: str, width: int = 460, full: float = 0.0
             x += length
         marks.append(tag("text", row.note, class_="tick", x=x + 8, y=y + 11))
     return svg(width, max(1, len(rows)) * pitch, *marks, title=title)
+
+
+# shape -> its corners, for a radius of 1; none for a circle
+SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
+    "circle": (),
+    "square": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
+    "triangle": ((0.0, -1.3), (1.15, 0.8), (-1.15, 0.8)),
+    "diamond": ((0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)),
+}
+
+
+def sample(shape: str) -> Markup:
+    """A mark alone, as a legend shows it."""
+    mark = _shape(shape, (7.0, 7.0), 5.0, style="dot plain")
+    return tag("svg", mark, viewBox="0 0 14 14", class_="sample", aria_hidden="true")
+
+
+def _mark(frame: Frame, mark: Dot) -> Markup:
+    return _shape(mark.shape, (frame.px(mark.x), frame.py(mark.y)), mark.radius, style=mark.style, tip=mark.tip)
+
+
+def _shape(shape: str, middle: tuple[float, float], radius: float, *, style: str, tip: str = "") -> Markup:
+    x, y = middle
+    title = _tip(tip) if tip else None
+    if not SHAPES[shape]:
+        return tag("circle", title, class_=style, cx=x, cy=y, r=radius)
+    corners = " ".join(f"{x + radius * across:.1f},{y + radius * down:.1f}" for across, down in SHAPES[shape])
+    return tag("polygon", title, class_=style, points=corners)
 
 
 def _sparse(frame: Frame) -> list[float]:

@@ -57,19 +57,23 @@ class Axis:
       label: what the values are, with their unit.
       show: a tick in words.
       log: logarithmic scale; ticks are then positive.
+      soft: for shares near 1: the scale is the logarithm of what is missing to 1, plus this; 0 for a plain scale.
     """
 
     ticks: tuple[float, ...]
     label: str
     show: Callable[[float], str] = str
     log: bool = False
+    soft: float = 0.0
 
     def at(self, value: float) -> float:
         """The value's place, 0 at the first tick and 1 at the last; what lies outside is held to the edge."""
         low, high = self.ticks[0], self.ticks[-1]
         value = min(max(value, low), high)
-        if self.log:
-            return math.log(value / low) / math.log(high / low)
+        if self.soft:
+            low, value, high = (-math.log(1 - share + self.soft) for share in (low, value, high))
+        elif self.log:
+            low, value, high = math.log(low), math.log(value), math.log(high)
         return (value - low) / (high - low)
 
 
@@ -90,3 +94,26 @@ def axis_of(values: Sequence[float], label: str, show: Callable[[float], str], *
     else:
         ticks = nice_ticks(min(values), max(values)) if values else (0.0, 1.0)
     return Axis(ticks=ticks, label=label, show=show, log=log)
+
+
+LEVELS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # marks of an axis of high shares
+HIGH = 0.9  # the best share from which the axis is stretched
+
+
+def share_axis(shares: Sequence[float], label: str, show: Callable[[float], str]) -> Axis:
+    """An axis of shares; where they are high it is stretched towards 1, so that 98 and 99 % do not look alike.
+
+    Args:
+      shares: in [0, 1].
+      label: see Axis.
+      show: see Axis.
+
+    Returns:
+      The axis.
+    """
+    if not shares or max(shares) < HIGH:
+        return axis_of(shares, label, show)
+    first = max(place for place, level in enumerate(LEVELS) if level <= min(shares))
+    last = min(place for place, level in enumerate(LEVELS) if level >= max(shares))
+    ticks = LEVELS[min(first, last - 1) : last + 1]
+    return Axis(ticks=ticks, label=label, show=show, soft=0.003)

@@ -20,6 +20,7 @@ from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
 from fireforge.base.pixels import Picture
 from fireforge.base.value import canonical_json
+from fireforge.runtime.energy import POWERCAP, Counter, drawn, why_none
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.runtime.pictures import Pictures, as_array, generated, read_pictures
 from fireforge.runtime.predictor import Predictor, load, model_file
@@ -57,6 +58,7 @@ def measure(
             shown = generated(predictor.card.preprocess.steps(), DISTINCT)
     times_ms = _time(predictor, shown, runs=runs, warmup=warmup)
     memory_bytes = memory.most()
+    energy_mj, energy_how = _energy(predictor, shown)
     n = 0 if given is None else len(given.labels)
     return Measurement(
         bytes=path.stat().st_size,
@@ -71,7 +73,11 @@ def measure(
         runtime=type(predictor.session).__name__,
         torch_loaded="torch" in sys.modules,
         hardware=this_machine(),
-        how=_how(runs=runs, warmup=warmup, threads=threads, n=n, memory=memory_bytes is not None),
+        how={
+            **_how(runs=runs, warmup=warmup, threads=threads, n=n, memory=memory_bytes is not None),
+            "energy_mj": energy_how,
+        },
+        energy_mj=energy_mj,
     )
 
 
@@ -105,7 +111,7 @@ def measure_fresh(
         found = Measurement.from_json(json.loads(lines[-1]))
         if found.torch_loaded:
             raise FireforgeError("MEASURE_FAILED", "torch was loaded", where=str(path), exit_code=Exit.BUG)
-        return found.replace(how={name: f"{words}, in a fresh process" for name, words in found.how.items()})
+        return found.replace(how={name: _freshly(words) for name, words in found.how.items()})
     if done.returncode == Exit.BAD_INPUT and lines[-1].startswith("{"):
         raise FireforgeError(**json.loads(lines[-1]))
     last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
@@ -184,6 +190,25 @@ def _accuracy(predictor: Predictor, given: Pictures) -> float:
     answers = predictor.predict(given.pictures)
     right = [answer.label == predictor.labels[truth] for answer, truth in zip(answers, given.labels)]
     return float(np.mean(right))
+
+
+def _energy(predictor: Predictor, shown: Sequence[Picture], *, root: Path = POWERCAP) -> tuple[float | None, str]:
+    """Millijoules of a prediction by the machine's counter, and how; None where it has none that may be read."""
+    counter = Counter.open(root)
+    if counter is None:
+        return None, f"not measured: {why_none(root)}"
+    try:
+        found = drawn(counter, lambda: predictor.predict(shown[0]))
+    except (OSError, ValueError) as error:
+        return None, f"not measured: {error}"
+    told = f"{found.runs} predictions at {found.busy_w:.3g} W, less {found.idle_w:.3g} W at rest"
+    if found.energy_mj is None:
+        return None, f"not measured: {told}, are lost in the noise of the machine"
+    return found.energy_mj, f"counter: {counter.names()} of the whole machine, {told}"
+
+
+def _freshly(words: str) -> str:
+    return words if words.startswith("not measured") else f"{words}, in a fresh process"
 
 
 def _how(*, runs: int, warmup: int, threads: int, n: int, memory: bool) -> dict[str, str]:

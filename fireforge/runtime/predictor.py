@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -16,11 +20,15 @@ from fireforge.base.model import Card, Tag
 from fireforge.base.pixels import Picture, normalize, to_pixels
 from fireforge.base.postprocess import Classification, classify, softmax
 from fireforge.base.session import Session
+from fireforge.runtime.given import checked
 from fireforge.runtime.runtimes import FileSession, open_session
 
 BATCH = 32  # pictures that go through the network at once
+AHEAD = 2 * BATCH  # pictures that are decoded before they are asked for, at most
 RESULT = "result.json"
 P = TypeVar("P", bound=Picture)
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Predictor:
@@ -65,17 +73,58 @@ class Predictor:
           top: answers a picture, best first, at most as many as there are labels.
 
         Returns:
-          A Classification, or a list of them for a list.
+          A Classification, or a list of them for a list. Its `label` and `score` are the best; where `accepted` is
+          False, the score lies below the file's threshold, and the picture may well show none of the classes.
 
         Raises:
-          FireforgeError: what decoding a picture raises; BAD_OUTPUT.
+          FireforgeError: what decoding a picture raises; BAD_PICTURE, BAD_ARRAY, BAD_TOP; BAD_OUTPUT.
+
+        Example:
+          >>> predictor = fireforge.load("runs/digits")  # doctest: +SKIP
+          >>> answer = predictor.predict("five.png", top=3)  # doctest: +SKIP
+          >>> answer.label, answer.score, answer.accepted  # doctest: +SKIP
+          ('5', 0.998, True)
         """
         if not isinstance(picture, (list, tuple)):
-            return self._classify([picture], top)[0]
-        answers: list[Classification] = []
-        for start in range(0, len(picture), BATCH):
-            answers += self._classify(picture[start : start + BATCH], top)
+            return self._classify([self.pixels(picture)], top)[0]
+        answers = []
+        for answer in self.stream(picture, top=top):
+            if isinstance(answer, FireforgeError):
+                raise answer
+            answers.append(answer)
         return answers
+
+    def stream(
+        self, pictures: Iterable[Picture | FireforgeError], *, top: int = 1, workers: int = 1
+    ) -> Iterator[Classification | FireforgeError]:
+        """Answers in the order of the pictures; one that cannot be used has its error in place of an answer.
+
+        Args:
+          pictures: what `predict` takes, one by one; they are taken a little ahead of the answers. An error among
+            them stays in its place.
+          top: answers a picture.
+          workers: threads that decode ahead while this one runs the network.
+
+        Yields:
+          A Classification, or why there is none.
+        """
+        with closing(_ahead(self._tried, pictures, workers)) as ready:
+            while batch := list(islice(ready, BATCH)):
+                yield from self._answers(batch, top)
+
+    def pixels(self, picture: Picture) -> np.ndarray:
+        """One picture ready to be normalized.
+
+        Args:
+          picture: what `predict` takes.
+
+        Returns:
+          uint8 (C, H, W).
+
+        Raises:
+          FireforgeError: what decoding raises; BAD_PICTURE or BAD_ARRAY.
+        """
+        return to_pixels(checked(picture), self._steps)
 
     def scores(self, pixels: np.ndarray) -> np.ndarray:
         """Probabilities of pictures that are ready to be normalized.
@@ -111,13 +160,32 @@ class Predictor:
             raise FireforgeError("BAD_ARRAY", got, allowed=f"uint8 (N, {wanted[0]}, {wanted[1]}, {wanted[2]})")
         return self.session.run({self.card.preprocess.input: normalize(pixels, self._steps)})
 
-    def _classify(self, pictures: Sequence[Picture], top: int) -> list[Classification]:
-        pixels = np.stack([to_pixels(picture, self._steps) for picture in pictures])
-        return classify(self.outputs(pixels), self.card.postprocess, self.labels, top=top)
+    def _tried(self, picture: Picture | FireforgeError) -> np.ndarray | FireforgeError:
+        try:
+            return picture if isinstance(picture, FireforgeError) else self.pixels(picture)
+        except FireforgeError as error:
+            return error
+
+    def _answers(self, batch: list[np.ndarray | FireforgeError], top: int) -> Iterator[Classification | FireforgeError]:
+        """Answers of a batch; where the batch as a whole has none, each picture is asked about alone."""
+        good = [item for item in batch if not isinstance(item, FireforgeError)]
+        found: Iterator[Classification | FireforgeError] = iter(())
+        try:
+            found = iter(self._classify(good, top) if good else [])
+        except FireforgeError as error:
+            if len(good) == 1:
+                found = iter([error])
+            else:
+                found = (answer for item in good for answer in self._answers([item], top))
+        for item in batch:
+            yield item if isinstance(item, FireforgeError) else next(found)
+
+    def _classify(self, pixels: list[np.ndarray], top: int) -> list[Classification]:
+        return classify(self.outputs(np.stack(pixels)), self.card.postprocess, self.labels, top=top)
 
 
 def load(path: str | Path, *, threads: int = 1) -> Predictor:
-    """A predictor of an exported file, or of the file that a run folder's result.json names.
+    """A predictor of an exported file, or of the file that a run folder's result.json names: `fireforge.load`.
 
     Args:
       path: a model file, or a run folder.
@@ -196,3 +264,21 @@ def read_tag(session: FileSession, *, where: str) -> Tag:
         return Tag.from_json(json.loads(session.metadata))
     except (ValueError, FireforgeError) as error:
         raise FireforgeError("BAD_MODEL_FILE", f"its fireforge entry cannot be read: {error}", where=where) from error
+
+
+def _ahead(function: Callable[[A], B], items: Iterable[A], workers: int) -> Generator[B, None, None]:
+    """The function's values in the order of the items, worked out some ahead by threads where there are several."""
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -13,69 +13,74 @@ from fireforge.space.survey import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
-    """One round of the search.
-
-    Args:
-      index: from 0.
-      candidates: who runs.
-      share: of the time that is left when it starts, in (0, 1].
-      most_epochs: cap, so that small data does not train for ever.
-    """
-
-    index: int
-    candidates: tuple[Candidate, ...]
-    share: float
-    most_epochs: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
     """What a ladder asks of one rung.
 
     Args:
       number: candidates that start.
       share: of the time that is left when it starts.
-      least_epochs: below this a comparison tells little.
-      most_epochs: cap.
+      least_epochs: below this a comparison tells little ...
+      least_pictures: ... unless so many pictures were trained on.
+      most_epochs: cap, so that small data does not train for ever.
     """
 
     number: int
     share: float
     least_epochs: int
+    least_pictures: int
     most_epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One round of the search.
+
+    Args:
+      index: from 0.
+      step: of the ladder.
+      candidates: who runs.
+      last: whether no rung follows.
+    """
+
+    index: int
+    step: Step
+    candidates: tuple[Candidate, ...]
+    last: bool
 
 
 # The last rung leaves a margin for the estimate: a schedule that is cut off is worth less than one that ends early.
 LADDERS: dict[str, tuple[Step, ...]] = {
-    "wide": (
-        Step(number=12, share=0.2, least_epochs=3, most_epochs=15),
-        Step(number=4, share=0.35, least_epochs=10, most_epochs=45),
-        Step(number=2, share=0.88, least_epochs=30, most_epochs=150),
+    "broad": (
+        Step(number=20, share=0.12, least_epochs=3, least_pictures=3_000, most_epochs=15),
+        Step(number=6, share=0.16, least_epochs=8, least_pictures=8_000, most_epochs=45),
+        Step(number=2, share=0.16, least_epochs=20, least_pictures=20_000, most_epochs=80),
+        Step(number=2, share=0.9, least_epochs=60, least_pictures=200_000, most_epochs=200),
     ),
     "narrow": (
-        Step(number=6, share=0.2, least_epochs=2, most_epochs=15),
-        Step(number=2, share=0.35, least_epochs=6, most_epochs=45),
-        Step(number=1, share=0.88, least_epochs=20, most_epochs=150),
+        Step(number=6, share=0.15, least_epochs=2, least_pictures=3_000, most_epochs=15),
+        Step(number=2, share=0.2, least_epochs=6, least_pictures=10_000, most_epochs=45),
+        Step(number=2, share=0.88, least_epochs=15, least_pictures=50_000, most_epochs=200),
     ),
     "short": (
-        Step(number=2, share=0.25, least_epochs=2, most_epochs=15),
-        Step(number=1, share=0.88, least_epochs=2, most_epochs=150),
+        Step(number=2, share=0.25, least_epochs=2, least_pictures=3_000, most_epochs=15),
+        Step(number=1, share=0.88, least_epochs=2, least_pictures=3_000, most_epochs=150),
     ),
 }
 
 
-def fitting_ladder(epochs: float) -> str:
-    """The widest ladder whose least epochs fit.
+def fitting_ladder(paid: float, *, samples: int) -> str:
+    """The broadest ladder whose least trainings fit.
 
     Args:
-      epochs: of one candidate that the whole search can pay for.
+      paid: pictures that the whole search can train a middling candidate on.
+      samples: pictures of an epoch.
 
     Returns:
       A name of LADDERS; the last where none fits.
     """
     for name, steps in LADDERS.items():
-        if sum(step.number * step.least_epochs for step in steps) <= epochs:
+        least = [step.number * min(step.least_epochs * samples, step.least_pictures) for step in steps]
+        if sum(least) <= paid:
             return name
     return list(LADDERS)[-1]
 
@@ -84,7 +89,7 @@ def fitting_ladder(epochs: float) -> str:
 TrainFn = Callable[[Rung], Sequence[RunRecord]]
 
 
-def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "wide") -> list[RunRecord]:
+def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "broad") -> list[RunRecord]:
     """Run a ladder.
 
     Args:
@@ -96,21 +101,48 @@ def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "wid
       All records, rung after rung.
 
     Source:
-      Jamieson and Talwalkar 2016, algorithm 1; each rung starts from fresh weights, since a schedule that ends is worth
-      more here than the epochs it would save.
+      Jamieson and Talwalkar 2016, algorithm 1, with equal time for each candidate of a rung, since time is what the
+      last training gets. The first cut keeps the best of each third by MACs: a short training flatters the light ones.
     """
     records: list[RunRecord] = []
     standing = tuple(candidates)
-    for index, step in enumerate(LADDERS[ladder]):
-        standing = standing[: step.number] if index else standing
-        rung = Rung(index=index, candidates=standing, share=step.share, most_epochs=step.most_epochs)
+    steps = LADDERS[ladder]
+    for index, step in enumerate(steps):
+        standing = promoted(standing, records, step.number) if index else standing
+        rung = Rung(index=index, step=step, candidates=standing, last=index + 1 == len(steps))
         found = list(train(rung))
         records += found
         if len(found) < len(standing):
             break
-        order = sorted(range(len(found)), key=lambda i: (-worth(found[i]), standing[i].bytes))
-        standing = tuple(standing[i] for i in order)
+        standing = tuple(standing[i] for i in sorted(range(len(found)), key=lambda i: _order(found[i], standing[i])))
     return records
+
+
+def promoted(ranked: Sequence[Candidate], records: Sequence[RunRecord], number: int) -> tuple[Candidate, ...]:
+    """Who goes on: the best, and among three or more the best of each third by MACs.
+
+    Args:
+      ranked: the best first.
+      records: of all rungs so far.
+      number: how many go on.
+
+    Returns:
+      At most that many, the best first.
+    """
+    failed = {record.trial.spec.digest() for record in records if record.error}
+    good = [candidate for candidate in ranked if candidate.spec.digest() not in failed] or list(ranked)
+    if number < 3 or len(good) <= number:
+        return tuple(good[:number])
+    by_macs = sorted(good, key=lambda c: c.cost.macs)
+    third = -(-len(by_macs) // 3)
+    bands = [by_macs[i : i + third] for i in range(0, len(by_macs), third)]
+    best = {min(map(good.index, band)) for band in bands}
+    rest = [place for place in range(len(good)) if place not in best][: number - len(best)]
+    return tuple(good[place] for place in sorted([*best, *rest]))
+
+
+def _order(record: RunRecord, candidate: Candidate) -> tuple[float, int]:
+    return -worth(record), candidate.bytes
 
 
 def worth(record: RunRecord) -> float:

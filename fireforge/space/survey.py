@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fireforge.base.budget import Budget
@@ -32,6 +33,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draws:
+    """How a space is drawn from.
+
+    Args:
+      number: of draws.
+      seed: of all of them.
+      card_bytes: of the card in each file; None to guess.
+    """
+
+    number: int
+    seed: int
+    card_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """What became of everything that was drawn.
 
@@ -49,35 +65,32 @@ class Survey:
 
 
 def survey(
-    space: SpaceFn,
+    spaces: Mapping[str, SpaceFn],
+    inputs: Sequence[tuple[int, int, int]],
     *,
     classes: int,
-    input_shape: tuple[int, int, int],
     budget: Budget,
-    draws: int,
-    seed: int,
-    card_bytes: int | None = None,
+    draws: Draws,
 ) -> Survey:
     """Draw, count, reject.
 
     Args:
-      space: what is drawn from.
+      spaces: what is drawn from, in turn.
+      inputs: (C, H, W) that are tried, each as often in each space.
       classes: outputs.
-      input_shape: (C, H, W).
       budget: max_bytes is held against the predicted int8 file.
-      draws: how many are drawn.
-      seed: of the draws.
-      card_bytes: of the card in each file; None to guess.
+      draws: how many, of which seed.
 
     Returns:
-      The survey; found = kept + rejected + repeated.
+      The survey; counted = kept + rejected.
     """
     kept: dict[str, Candidate] = {}
     rejected: dict[str, int] = {}
     nearest: Candidate | None = None
-    for index in range(draws):
-        spec = space(classes, input_shape, rng(seed, 0, index))
-        candidate = _counted(spec, card_bytes)
+    pairs = [(space, shape) for space in spaces.values() for shape in inputs]
+    for index in range(draws.number):
+        space, shape = pairs[index % len(pairs)]
+        candidate = counted(space(classes, shape, rng(draws.seed, 0, index)), card_bytes=draws.card_bytes)
         if candidate is None:
             rejected["impossible"] = rejected.get("impossible", 0) + 1
             continue
@@ -85,31 +98,57 @@ def survey(
             nearest = candidate
         if budget.max_bytes is not None and candidate.bytes > budget.max_bytes:
             rejected["max_bytes"] = rejected.get("max_bytes", 0) + 1
-        elif spec.digest() in kept:
+        elif candidate.spec.digest() in kept:
             rejected["repeated"] = rejected.get("repeated", 0) + 1
         else:
-            kept[spec.digest()] = candidate
+            kept[candidate.spec.digest()] = candidate
     ordered = tuple(sorted(kept.values(), key=lambda c: (c.bytes, c.spec.digest())))
-    return Survey(counted=draws, rejected=rejected, kept=ordered, nearest=nearest)
+    return Survey(counted=draws.number, rejected=rejected, kept=ordered, nearest=nearest)
 
 
-def spread(kept: tuple[Candidate, ...], number: int) -> tuple[Candidate, ...]:
-    """A few candidates that cover the sizes, more of them near the limit, where accuracy usually is.
+def spread(kept: Sequence[Candidate], number: int) -> tuple[Candidate, ...]:
+    """A few candidates that cover families and costs, more of them near the upper end, where accuracy usually is.
+
+    The families take turns. Within one, the candidates by rising MACs are taken at the square roots of evenly spaced
+    shares.
 
     Args:
-      kept: by rising size.
+      kept: any order.
       number: how many are wanted.
 
     Returns:
-      At most that many, by rising size: those at the square roots of evenly spaced shares.
+      At most that many, by rising MACs.
     """
-    if len(kept) <= number:
-        return kept
-    places = {round((len(kept) - 1) * ((i + 1) / number) ** 0.5) for i in range(number)}
-    return tuple(kept[place] for place in sorted(places))
+    families: dict[str, list[Candidate]] = {}
+    for candidate in sorted(kept, key=lambda c: (c.cost.macs, c.bytes, c.spec.digest())):
+        families.setdefault(candidate.spec.family, []).append(candidate)
+    taken: list[Candidate] = []
+    rest = number
+    for place, family in enumerate(sorted(families.values(), key=len)):
+        share = -(-rest // (len(families) - place))
+        chosen = _along(family, min(share, len(family)))
+        taken += chosen
+        rest -= len(chosen)
+    return tuple(sorted(taken, key=lambda c: (c.cost.macs, c.bytes, c.spec.digest())))
 
 
-def _counted(spec: NetSpec, card_bytes: int | None) -> Candidate | None:
+def _along(family: Sequence[Candidate], number: int) -> list[Candidate]:
+    if len(family) <= number:
+        return list(family)
+    places = {round((len(family) - 1) * ((i + 1) / number) ** 0.5) for i in range(number)}
+    return [family[place] for place in sorted(places)]
+
+
+def counted(spec: NetSpec, *, card_bytes: int | None = None) -> Candidate | None:
+    """A specification as a candidate.
+
+    Args:
+      spec: of a network.
+      card_bytes: of the card in its file; None to guess.
+
+    Returns:
+      The candidate, or None where the specification makes no network.
+    """
     try:
         graph = build_graph(spec)
     except FireforgeError as error:

@@ -13,7 +13,11 @@ import torch.nn.functional as F
 from fireforge.base.rng import permutation, rng, uniform
 from fireforge.base.trial import Augment
 
-DRAWS = ("dx", "dy", "turn", "size", "flip", "cut_x", "cut_y", "mix_a", "mix_b")
+DRAWS = (
+    *("dx", "dy", "turn", "size", "flip", "cut_x", "cut_y", "mix_a", "mix_b"),
+    *("area", "aspect", "brightness", "contrast", "saturation"),
+)
+GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,21 +40,28 @@ class Moment:
         return torch.from_numpy(numbers.astype(np.float32))
 
 
-def vary(pixels: torch.Tensor, augment: Augment, moment: Moment) -> torch.Tensor:
-    """Shift, turn, scale, mirror and cut a batch.
+def vary(
+    pixels: torch.Tensor, augment: Augment, moment: Moment, *, size: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """Crop, shift, turn, scale, mirror, colour and cut a batch.
 
     Args:
-      pixels: float32 (N, C, H, W) on any device, values 0 to 255.
+      pixels: float32 (N, C, H', W') on any device, values 0 to 255, as the training pictures are kept.
       augment: the amounts.
       moment: what the amounts are drawn from.
+      size: (H, W) of the result; None for that of the pixels.
 
     Returns:
-      A batch of the same shape; what comes from outside the picture repeats its border.
+      A batch (N, C, H, W); what comes from outside the picture repeats its border.
     """
-    if augment.shift_px or augment.rotate_deg or augment.scale or augment.flip:
-        theta = _affine(augment, moment, *pixels.shape[2:]).to(pixels.device)
-        grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    size = size or (pixels.shape[2], pixels.shape[3])
+    moved = augment.shift_px or augment.rotate_deg or augment.scale or augment.flip or augment.crop_area < 1
+    if moved or size != tuple(pixels.shape[2:]):
+        theta = _affine(augment, moment, *size).to(pixels.device)
+        grid = F.affine_grid(theta, [*pixels.shape[:2], *size], align_corners=False)
         pixels = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    if augment.colour:
+        pixels = _coloured(pixels, augment.colour, moment)
     if augment.cutout_px:
         pixels = _cut(pixels, augment.cutout_px, moment)
     return pixels
@@ -90,9 +101,37 @@ def _affine(augment: Augment, moment: Moment, height: int, width: int) -> torch.
     dy = (moment.draw("dy") * 2 - 1) * augment.shift_px * 2 / height
     cos, sin = torch.cos(turn) / size, torch.sin(turn) / size
     aspect = height / width  # a turn in pixels, not in the stretched unit square
-    top = torch.stack([cos * mirror, -sin * aspect, dx], dim=1)
-    bottom = torch.stack([sin * mirror / aspect, cos, dy], dim=1)
+    wide, high, left, down = _window(augment, moment)
+    top = torch.stack([cos * mirror * wide, -sin * aspect * wide, dx + left], dim=1)
+    bottom = torch.stack([sin * mirror / aspect * high, cos * high, dy + down], dim=1)
     return torch.stack([top, bottom], dim=1)
+
+
+def _window(augment: Augment, moment: Moment) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Width and height of the random crops as shares of the picture, and their centres in [-1, 1]: (N,) each."""
+    if augment.crop_area >= 1:
+        one = torch.ones(len(moment.ids))
+        return one, one, one * 0, one * 0
+    area = augment.crop_area + (1 - augment.crop_area) * moment.draw("area")
+    aspect = torch.exp((moment.draw("aspect") * 2 - 1) * math.log(4 / 3))
+    wide = torch.sqrt(area * aspect).clamp(max=1)
+    high = torch.sqrt(area / aspect).clamp(max=1)
+    return wide, high, (moment.draw("dx") * 2 - 1) * (1 - wide), (moment.draw("dy") * 2 - 1) * (1 - high)
+
+
+def _coloured(pixels: torch.Tensor, amount: float, moment: Moment) -> torch.Tensor:
+    """Brightness, contrast and saturation times a share in 1 - amount to 1 + amount each, held within 0 to 255."""
+
+    def share(name: str) -> torch.Tensor:
+        return (1 + (moment.draw(name) * 2 - 1) * amount).to(pixels.device)[:, None, None, None]
+
+    pixels = pixels * share("brightness")
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    pixels = torch.lerp(mean, pixels, share("contrast"))
+    if pixels.shape[1] == len(GRAY):
+        luma = (pixels * torch.tensor(GRAY, device=pixels.device)[:, None, None]).sum(dim=1, keepdim=True)
+        pixels = torch.lerp(luma, pixels, share("saturation"))
+    return pixels.clamp(0, 255)
 
 
 def _cut(pixels: torch.Tensor, side: int, moment: Moment) -> torch.Tensor:

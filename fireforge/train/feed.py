@@ -17,12 +17,12 @@ from fireforge.train.augment import Moment, mix, vary
 from fireforge.train.world import World
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Pictures:
     """Pictures of one or more parts, ready but for normalization.
 
     Args:
-      pixels: uint8 (N, C, H, W).
+      pixels: uint8 (N, C, H, W), or larger where the variation crops from larger pictures.
       labels: int64 (N,).
       ids: sample ids, int64 (N,).
     """
@@ -107,9 +107,18 @@ def batches(
         end = len(order) if step + 1 == steps else (step + 1) * batching.batch
         rows = torch.from_numpy(order[step * batching.batch : end])
         inputs = pixels[rows].to(world.device).float()
+        if batching.augment is None or batching.augment == Augment():
+            inputs = _resized(inputs, batching.steps.crop)
         targets = F.one_hot(labels[rows], batching.classes).float().to(world.device)
         if batching.augment is not None:
             moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[rows.numpy()])
-            inputs = vary(inputs, batching.augment, moment)
+            inputs = vary(inputs, batching.augment, moment, size=batching.steps.crop)
             inputs, targets = mix(inputs, targets, batching.augment, moment)
         yield (inputs - mean) / std, targets
+
+
+def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Larger training pictures at the size of the input, without variation."""
+    if tuple(pixels.shape[2:]) == size:
+        return pixels
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)

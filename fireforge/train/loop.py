@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +69,17 @@ class Watch:
       progress: receives one update an epoch.
       deadline: the training stops after the batch in which it runs out.
       judge_every: epochs between two looks at the validation part; the last epoch is always judged.
+      until: epochs after which the training stops like one that the deadline cuts, such as 3.25; infinity for none.
     """
 
     progress: Progress = silent
     deadline: Deadline
     judge_every: int = 1
+    until: float = math.inf
+
+    def over(self, epochs: float) -> bool:
+        """Whether a training that has come so far must stop."""
+        return self.deadline.over() or epochs >= self.until
 
 
 def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Course:
@@ -94,6 +100,7 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
       FireforgeError: DIVERGED, if the loss is not finite.
     """
     start, epochs = time.monotonic(), task.recipe.epochs
+    module.to(memory_format=_layout(task.recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = make_optimizer(module, task.recipe)
     ema = Ema(module, task.recipe.ema) if task.recipe.ema else None
     parts = {"module": module, "optimizer": optimizer, "ema": ema}
@@ -103,8 +110,9 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     start -= course.seconds
     for epoch in range(int(course.epochs), epochs):
         with _seeded(task.batching.seed, epoch, task.world.device):
-            found = train_epoch(module, task, epoch=epoch, optimizer=optimizer, ema=ema, deadline=watch.deadline)
-        done, over = found["train/epoch"], watch.deadline.over()
+            found = train_epoch(module, task, epoch=epoch, optimizer=optimizer, ema=ema, watch=watch)
+        done = found["train/epoch"]
+        over = watch.over(done)
         if len(task.ready.val) and done < epochs and done % watch.judge_every == 0:
             found |= _judge_val(module, task, epoch=done, state=ema.state if ema is not None else None)
         course = Course(epochs=done, metrics=_with(course.metrics, found), seconds=time.monotonic() - start)
@@ -126,9 +134,9 @@ def train_epoch(
     epoch: int,
     optimizer: torch.optim.Optimizer,
     ema: Ema | None,
-    deadline: Deadline,
+    watch: Watch,
 ) -> dict[str, float]:
-    """One pass over the training pictures, or its first batches where the deadline runs out.
+    """One pass over the training pictures, or its first batches where the time is up.
 
     Args:
       module: changed in place.
@@ -136,7 +144,7 @@ def train_epoch(
       epoch: from 0.
       optimizer: of the module's parameters.
       ema: the average that follows, or None.
-      deadline: no batch begins after it, but the first.
+      watch: no batch begins when it is over, but the first.
 
     Returns:
       Means over the samples seen: "train/loss", "train/accuracy" (against the most likely target), the last "lr", and
@@ -148,15 +156,16 @@ def train_epoch(
     module.train()
     per_epoch = steps_per_epoch(len(task.ready.train), task.batching)
     sums = torch.zeros(2, device=task.world.device)
+    forward = torch.compile(module) if task.recipe.compile else module
     rate, steps, seen = 0.0, 0, 0
     for inputs, targets in batches(task.ready.train, task.batching, epoch=epoch, world=task.world):
         rate = learning_rate(task.recipe, epoch * per_epoch + steps, per_epoch)
-        loss, right = train_step(module, optimizer, inputs, targets, rate=rate, recipe=task.recipe)
+        loss, right = train_step(forward, optimizer, inputs, targets, rate=rate, recipe=task.recipe)
         sums += torch.stack([loss * len(inputs), right])
         if ema is not None:
             ema.update(module)
         steps, seen = steps + 1, seen + len(inputs)
-        if deadline.over():
+        if watch.over(epoch + steps / per_epoch):
             break
     loss_mean, accuracy = (sums / seen).tolist()
     _check_finite(loss_mean, f"the loss of epoch {epoch + 1}")
@@ -164,7 +173,7 @@ def train_epoch(
 
 
 def train_step(
-    module: nn.Module,
+    module: Callable[[torch.Tensor], torch.Tensor],
     optimizer: torch.optim.Optimizer,
     inputs: torch.Tensor,
     targets: torch.Tensor,
@@ -180,7 +189,7 @@ def train_step(
       inputs: float32 (N, C, H, W).
       targets: float32 (N, K), rows sum to 1.
       rate: learning rate of this step.
-      recipe: label smoothing and precision are used.
+      recipe: label smoothing, precision and layout are used.
 
     Returns:
       Mean loss and number of right answers, as scalars on the device.
@@ -189,7 +198,7 @@ def train_step(
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     with _precision(recipe, inputs.device):
-        outputs = module(inputs)
+        outputs = module(inputs.contiguous(memory_format=_layout(recipe)))
     loss = F.cross_entropy(outputs.float(), targets, label_smoothing=recipe.label_smoothing)
     torch.autograd.backward(loss)
     optimizer.step()
@@ -235,6 +244,10 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key_of(seed, epoch) >> 1)
         yield
+
+
+def _layout(recipe: Recipe) -> torch.memory_format:
+    return torch.channels_last if recipe.layout == "channels_last" else torch.contiguous_format
 
 
 def _precision(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -3,7 +3,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fireforge.base.trial import Augment, Recipe
+
+FEW = 5_000  # training pictures below which samples are blended
+MIXED_EPOCHS = 20  # epochs from which strong variation pays
+ROOM = 1.3  # side of the kept training pictures over that of the input, where crops are taken from them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a recipe is fitted to.
+
+    Args:
+      samples: of the training part.
+      channels: of the input.
+      size_px: shorter side of the input.
+      kept_px: shorter side of most pictures, as they are stored; equal to size_px where they are not reduced.
+      mirror: whether a mirrored picture keeps its class; digits and text do not.
+    """
+
+    samples: int
+    channels: int
+    size_px: int
+    kept_px: int
+    mirror: bool = False
+
+
+def fitted(traits: Traits, *, epochs: int) -> Recipe:
+    """The recipe for given data: `photographs` where larger colour pictures are reduced, otherwise `small_images`.
+
+    Args:
+      traits: of the data.
+      epochs: passes over it.
+
+    Returns:
+      The recipe.
+    """
+    if traits.channels == 3 and traits.kept_px > 64:
+        return photographs(traits, epochs=epochs)
+    recipe = small_images(samples=traits.samples, size_px=traits.size_px, epochs=epochs, mirror=traits.mirror)
+    return natural(recipe, traits) if traits.channels == 3 and traits.mirror else recipe
 
 
 def small_images(*, samples: int, size_px: int, epochs: int, mirror: bool = False) -> Recipe:
@@ -31,5 +72,48 @@ def small_images(*, samples: int, size_px: int, epochs: int, mirror: bool = Fals
         warmup_epochs=min(2.0, epochs / 5),
         label_smoothing=0.05,
         ema=0.995,
+        augment=augment,
+    )
+
+
+def natural(recipe: Recipe, traits: Traits) -> Recipe:
+    """Shifts, mirrors and holes instead of turns: what small pictures of things bear (DeVries and Taylor 2017)."""
+    side = traits.size_px
+    holes = side // 4 if recipe.epochs >= MIXED_EPOCHS else 0
+    augment = Augment(shift_px=side / 10, flip=True, cutout_px=holes)
+    return recipe.replace(augment=augment, label_smoothing=0.1)
+
+
+def photographs(traits: Traits, *, epochs: int) -> Recipe:
+    """Random crops, mirrors, colours and, where pictures are few, blends of two.
+
+    Args:
+      traits: of the data.
+      epochs: passes over it.
+
+    Returns:
+      The recipe.
+
+    Source:
+      Szegedy et al. 2014 (crops), Howard 2013 (colours), Zhang et al. 2018 (blends).
+    """
+    batch = 128 if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32
+    long = epochs >= MIXED_EPOCHS
+    augment = Augment(
+        crop_area=0.35 if long else 0.6,
+        flip=traits.mirror,
+        rotate_deg=0.0 if traits.mirror else 10.0,
+        colour=0.3,
+        mixup=0.2 if long and traits.samples < FEW else 0.0,
+        source_px=min(traits.kept_px, round(traits.size_px * ROOM / 8) * 8),
+    )
+    return Recipe(
+        epochs=epochs,
+        batch=batch,
+        lr=0.1 * batch / 64,
+        weight_decay=5e-4,
+        warmup_epochs=min(3.0, epochs / 5),
+        label_smoothing=0.1,
+        ema=0.99,
         augment=augment,
     )

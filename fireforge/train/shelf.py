@@ -3,41 +3,47 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from fireforge.base.trial import Trial
 from fireforge.train.feed import Pictures, Ready
 from fireforge.train.trial import make_ready
 
 
 class Shelf:
-    """Reads pictures once for all trials on the same parts of the same data, and holds one such set at a time."""
+    """Reads pictures once for all trials on the same parts of the same data, and holds one such set at a time.
 
-    def __init__(self) -> None:
+    Args:
+      cache: folder of pictures made ready, shared by all processes of a run; None for none.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self._cache = cache
         self._held: tuple[object, Ready] | None = None
 
-    def ready(self, trial: Trial, *, most: int = 0) -> Ready:
+    def ready(self, trial: Trial) -> Ready:
         """A trial's pictures, read where the last trial had others.
 
         Args:
-          trial: data, preprocess and parts are used.
-          most: pictures of the training part that are given, and as large a share of the validation part; 0 for all.
+          trial: data, preprocess, parts and the numbers of pictures are used.
 
         Returns:
-          The pictures, not copied.
+          The pictures; all of a part are not copied.
         """
-        key = (trial.data, trial.preprocess, trial.parts)
+        key = (trial.data, trial.preprocess, trial.parts, trial.recipe.augment.source_px)
         if self._held is None or self._held[0] != key:
             self._held = None  # two sets never lie in memory at once
-            self._held = (key, make_ready(trial))
-        return first_pictures(self._held[1], most)
+            self._held = (key, make_ready(trial, cache=self._cache))
+        held = self._held[1]
+        return Ready(train=some(held.train, trial.pictures), val=some(held.val, trial.val_pictures))
 
 
-def first_pictures(ready: Ready, most: int) -> Ready:
-    """The same pictures with at most so many of the training part and as large a share of the other; 0 for all."""
-    if not most or most >= len(ready.train):
-        return ready
-    judged = -(-most * len(ready.val) // len(ready.train))
-    return Ready(train=_first(ready.train, most), val=_first(ready.val, judged))
-
-
-def _first(pictures: Pictures, most: int) -> Pictures:
-    return Pictures(pixels=pictures.pixels[:most], labels=pictures.labels[:most], ids=pictures.ids[:most])
+def some(pictures: Pictures, most: int) -> Pictures:
+    """At most so many of the pictures, evenly taken, since data often lie class by class; 0 for all."""
+    count = len(pictures)
+    if not most or most >= count:
+        return pictures
+    rows = np.arange(most) * count // most
+    return Pictures(pictures.pixels[rows], pictures.labels[rows], pictures.ids[rows])

@@ -3,29 +3,28 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import make_folder
 from fireforge.base.machine import this_machine, versions
+from fireforge.base.preprocess import ImageSteps
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
-from fireforge.data.open import open_ref
-from fireforge.data.pixels import load_pixels
-from fireforge.data.split import split
+from fireforge.data.cache import PictureCache
 from fireforge.nets.families import build_graph
-from fireforge.nets.module import GraphModule, arrays_of, initialise
+from fireforge.nets.module import GraphModule, arrays_of, initialise, load_arrays
 from fireforge.train.feed import Batching, Pictures, Ready
 from fireforge.train.loop import Keeping, Task, Watch, fit
-from fireforge.train.weights import write_weights
+from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.world import accelerator_name, make_world
 
 CHECKPOINT = "checkpoint"
@@ -41,6 +40,7 @@ def run_trial(
     progress: Progress = silent,
     deadline: Deadline | None = None,
     keep: bool = True,
+    until: float = math.inf,
 ) -> RunRecord:
     """Train what a trial describes and write its weights.
 
@@ -53,10 +53,14 @@ def run_trial(
       progress: receives one update an epoch.
       deadline: training stops after the batch in which it runs out, and not before the first.
       keep: whether the state is written, and taken up where there is one.
+      until: epochs after which training stops, where an earlier run of the same trial was stopped by its deadline.
 
     Returns:
       The record; its accuracy is that of the written weights on the validation part, its seconds["train"] count what
       was trained before an interruption too.
+
+    Raises:
+      FireforgeError: NO_FILE, if the trial starts from another one's weights and they are not in the folder.
     """
     start = time.monotonic()
     world = make_world(device)
@@ -65,14 +69,19 @@ def run_trial(
     with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
         module = GraphModule(build_graph(trial.spec))
     initialise(module, trial.seed)
+    if trial.start:
+        load_arrays(module, read_weights(weights_path(folder, trial.start)))
     module.to(world.device)
+    if world.device.type == "cpu":
+        torch.set_num_threads(trial.threads)
     state = Path(folder) / CHECKPOINT / trial.digest()[:12]
     task = Task(recipe=trial.recipe, ready=pictures, batching=batching_of(trial), world=world)
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest(), every=every)
-    watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every)
+    watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
     course = fit(module, task, keeping=keeping, watch=watch)
-    weights = make_folder(Path(folder) / "trials") / f"{trial.digest()[:12]}.safetensors"
+    weights = weights_path(folder, trial.digest())
+    make_folder(weights.parent)
     sha256 = write_weights(weights, arrays_of(module))
     if keep and course.epochs == trial.recipe.epochs and state.exists():
         shutil.rmtree(state)  # trained whole and safe: its state is of no more use
@@ -88,6 +97,19 @@ def run_trial(
         hardware=this_machine(accelerator=accelerator_name(world)),
         versions=versions(),
     )
+
+
+def weights_path(folder: str | Path, digest: str) -> Path:
+    """Where a trial's weights stand.
+
+    Args:
+      folder: of the run.
+      digest: of the trial.
+
+    Returns:
+      trials/<first 12 digits of the digest>.safetensors in it.
+    """
+    return Path(folder) / "trials" / f"{digest[:12]}.safetensors"
 
 
 def lost_trial(trial: Trial, error: FireforgeError) -> RunRecord:
@@ -115,11 +137,12 @@ def lost_trial(trial: Trial, error: FireforgeError) -> RunRecord:
     )
 
 
-def make_ready(trial: Trial) -> Ready:
+def make_ready(trial: Trial, *, cache: Path | None = None) -> Ready:
     """Read a trial's pictures.
 
     Args:
-      trial: data, preprocess and parts are used.
+      trial: data, preprocess, parts and the variation's source size are used.
+      cache: folder where pictures that were made ready before are read, and written for the next; None for none.
 
     Returns:
       The training pictures (of all parts the trial trains on) and the validation pictures.
@@ -127,16 +150,20 @@ def make_ready(trial: Trial) -> Ready:
     Raises:
       FireforgeError: DATA_CHANGED, if the data is not what the trial was made for.
     """
-    dataset = open_ref(trial.data)
-    parts = split(dataset, trial.data)
-    labels = dataset.targets
+    return ready_from(PictureCache(cache, trial.data), trial)
+
+
+def ready_from(cache: PictureCache, trial: Trial) -> Ready:
+    """A trial's pictures from a cache; see `make_ready`."""
     steps = trial.preprocess.steps()
-    taken = parts.ids(*trial.parts)
-    judged = np.array([], np.int64) if "val" in trial.parts else parts.val
-    train, val = (
-        Pictures(pixels=load_pixels(dataset, ids, steps), labels=labels[ids], ids=ids) for ids in (taken, judged)
-    )
-    return Ready(train=train, val=val)
+    train = cache.pictures(trial.parts, kept_steps(steps, trial.recipe.augment.source_px))
+    val = cache.pictures(() if "val" in trial.parts else ("val",), steps)
+    return Ready(train=Pictures(*train), val=Pictures(*val))
+
+
+def kept_steps(steps: ImageSteps, source_px: int) -> ImageSteps:
+    """How a training picture is kept: as the network's input, or larger, so that crops can be taken from it."""
+    return steps.replace(resize=source_px, crop=(source_px, source_px)) if source_px else steps
 
 
 def batching_of(trial: Trial) -> Batching:

@@ -9,7 +9,6 @@ the training of the present order, whose record still follows; the end of the pa
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -17,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
-        self._shelf = Shelf()
+        self._shelf: tuple[str | None, Shelf] | None = None
         self._deadline = Deadline()  # made before its order comes, so that no interrupt is lost between two orders
 
     def serve(self, orders: IO[str]) -> None:
@@ -73,13 +73,20 @@ class Worker:
         record = run_trial(
             Trial.from_json(order["trial"]),
             folder=order["folder"],
-            ready=functools.partial(self._shelf.ready, most=order["most_pictures"]),
+            ready=self._shelf_of(order["cache"]).ready,
             device=order["device"],
             progress=self._progress,
             deadline=self._deadline.within(seconds),
             keep=order["keep"],
+            until=math.inf if order["until"] is None else order["until"],
         )
         return record.to_json()
+
+    def _shelf_of(self, cache: str | None) -> Shelf:
+        """The shelf of the pictures that lie in a folder; another run has another."""
+        if self._shelf is None or self._shelf[0] != cache:
+            self._shelf = (cache, Shelf(Path(cache) if cache else None))
+        return self._shelf[1]
 
     def _progress(self, update: Update) -> None:
         self._say({"share": update.done / max(1.0, update.total)})

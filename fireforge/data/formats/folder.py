@@ -7,11 +7,13 @@ import functools
 import os
 import re
 import stat
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.picture.sniff import HEAD_BYTES, MAX_FILE_BYTES, refusal, sniff
 from fireforge.base.sample import Sample, Skipped
 from fireforge.data.dataset import PARTS, Dataset, check_classes
 from fireforge.data.formats.format import Format
@@ -28,14 +30,35 @@ PART_NAMES = {
 }
 ACCEPTS = "a folder with one folder of JPEG, PNG, WebP, BMP or GIF files for each class, with or without train/val/test"
 MAX_DEPTH = 32
+DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not hold us up
+REASONS = {
+    "NOT_A_FILE": "neither a file nor a folder",
+    "NO_FILE": "cannot be read",
+    "LINK_LOOP": "a link back to a folder above it",
+    "LINK_OUT": "a link that leads out of the folder",
+    "OUTSIDE_CLASSES": "not inside a class folder",
+    "OUTSIDE_PARTS": "not inside the folder of a part",
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as it was when the folder was read: path below the root, and why it is no picture ("" where it is one)."""
+
+    path: str
+    size_bytes: int = 0
+    changed_ns: int = 0
+    code: str = ""
+    reason: str = ""
 
 
 @dataclass
 class _Scan:
-    """What a walk over the folder has met so far; pictures are (path below the root, class, part)."""
+    """What a walk over the folder has met so far; pictures are (file, class, part)."""
 
     root: str
-    pictures: list[tuple[str, str, str]] = field(default_factory=list)
+    pictures: list[tuple[_File, str, str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def skip(self, path: str, code: str, reason: str) -> None:
@@ -66,11 +89,11 @@ def open_folder(source: str) -> Dataset:
     for folder in sorted(folders, key=lambda name: PARTS.index(parts[name]) if name in parts else len(PARTS)):
         if not parts:
             _walk_class(scan, folder, "", (_real(scan.root),))
-        elif folder in parts:
+        elif folder in parts and _may_enter(scan, folder, (_real(scan.root),)):
             _skip_loose(scan, folder)
             for inner in _folders(scan.root, folder):
                 _walk_class(scan, inner, parts[folder], (_real(scan.root),))
-        else:
+        elif folder not in parts:
             _skip_tree(scan, folder, (_real(scan.root),))
     if not scan.pictures:
         raise _no_pictures(scan, source)
@@ -82,17 +105,17 @@ def _dataset(scan: _Scan, source: str) -> Dataset:
     check_classes(labels, where=source)
     number = {label: index for index, label in enumerate(labels)}
     samples = tuple(
-        Sample(id=i, label=number[label], name=_printable(path), part=part)
-        for i, (path, label, part) in enumerate(scan.pictures)
+        Sample(id=i, label=number[label], name=_printable(file.path), part=part)
+        for i, (file, label, part) in enumerate(scan.pictures)
     )
-    paths = tuple(path for path, _, _ in scan.pictures)
+    files = tuple(file for file, _, _ in scan.pictures)
     return Dataset(
         format="folder",
         source=source,
         labels=tuple(_printable(label) for label in labels),
         samples=samples,
         skipped=tuple(scan.skipped),
-        reader=functools.partial(_read, scan.root, paths),
+        reader=functools.partial(_read, scan.root, files),
     )
 
 
@@ -117,21 +140,21 @@ def _parts(root: str, folders: list[str]) -> dict[str, str]:
 
 def _holds_folders_only(root: str, folder: str) -> bool:
     inside = _folders(root, folder)
-    return bool(inside) and not any(_sniff(os.path.join(root, path)) == "" for path in _files(root, folder))
+    return bool(inside) and not any(_examine(root, path).code == "" for path in _files(root, folder))
 
 
 def _walk_class(scan: _Scan, folder: str, part: str, above: tuple[str, ...], label: str = "") -> None:
     """Take every picture below a class folder, files before folders."""
     label = label or os.path.basename(folder)
-    if _is_loop(scan, folder, above):
+    if not _may_enter(scan, folder, above):
         return
     found = len(scan.pictures) + len(scan.skipped)
     for path in _files(scan.root, folder):
-        code = _sniff(os.path.join(scan.root, path))
-        if code:
-            scan.skip(path, code, REASONS[code])
+        file = _examine(scan.root, path)
+        if file.code:
+            scan.skip(path, file.code, file.reason)
         else:
-            scan.pictures.append((path, label, part))
+            scan.pictures.append((file, label, part))
     for inner in _folders(scan.root, folder):
         _walk_class(scan, inner, part, (*above, _real(os.path.join(scan.root, folder))), label)
     if len(scan.pictures) + len(scan.skipped) == found:
@@ -139,7 +162,7 @@ def _walk_class(scan: _Scan, folder: str, part: str, above: tuple[str, ...], lab
 
 
 def _skip_tree(scan: _Scan, folder: str, above: tuple[str, ...]) -> None:
-    if _is_loop(scan, folder, above):
+    if not _may_enter(scan, folder, above):
         return
     _skip_loose(scan, folder, code="OUTSIDE_PARTS")
     for inner in _folders(scan.root, folder):
@@ -148,41 +171,52 @@ def _skip_tree(scan: _Scan, folder: str, above: tuple[str, ...]) -> None:
 
 def _skip_loose(scan: _Scan, folder: str, *, code: str = "OUTSIDE_CLASSES") -> None:
     for path in _files(scan.root, folder):
-        why = _sniff(os.path.join(scan.root, path)) or code
-        scan.skip(path, why, REASONS[why])
+        file = _examine(scan.root, path)
+        scan.skip(path, file.code or code, file.reason or REASONS[code])
 
 
-def _is_loop(scan: _Scan, folder: str, above: tuple[str, ...]) -> bool:
-    looped = _real(os.path.join(scan.root, folder)) in above or len(above) > MAX_DEPTH
-    if looped:
-        scan.skip(folder + "/", "LINK_LOOP", REASONS["LINK_LOOP"])
-    return looped
-
-
-REASONS = {
-    "IMG_EMPTY": "the file holds no bytes",
-    "IMG_NOT_IMAGE": "the first bytes are those of no accepted image",
-    "NOT_A_FILE": "neither a file nor a folder",
-    "NO_FILE": "cannot be read",
-    "LINK_LOOP": "a link back to a folder above it",
-    "OUTSIDE_CLASSES": "not inside a class folder",
-    "OUTSIDE_PARTS": "not inside the folder of a part",
-}
-
-
-def _sniff(path: str) -> str:
-    """Why a file is no picture, as a code; "" where its first bytes say that it is one."""
+def _may_enter(scan: _Scan, folder: str, above: tuple[str, ...]) -> bool:
+    """Whether a folder is walked through; otherwise it is skipped as a whole."""
+    path, code = os.path.join(scan.root, folder), ""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return "NOT_A_FILE"
-        with open(path, "rb") as stream:
-            head = stream.read(16)
+        if _real(path) in above or len(above) > MAX_DEPTH:
+            code = "LINK_LOOP"
+        elif _leads_out(scan.root, path):
+            code = "LINK_OUT"
+        else:
+            os.scandir(path).close()
     except OSError:
-        return "NO_FILE"
-    if not head:
-        return "IMG_EMPTY"
-    known = head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM"))
-    return "" if known or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") else "IMG_NOT_IMAGE"
+        code = "NO_FILE"
+    if code:
+        scan.skip(folder + "/", code, REASONS[code])
+    return not code
+
+
+def _leads_out(root: str, path: str) -> bool:
+    return os.path.islink(path) and not f"{_real(path)}{os.sep}".startswith(f"{_real(root).rstrip(os.sep)}{os.sep}")
+
+
+def _examine(root: str, path: str) -> _File:
+    """A file by its kind, its size and its first bytes; nothing but regular files is opened."""
+    full, code = os.path.join(root, path), ""
+    try:
+        if _leads_out(root, full):
+            code = "LINK_OUT"
+        elif not stat.S_ISREG(os.stat(full).st_mode):
+            code = "NOT_A_FILE"
+        else:
+            with open(os.open(full, READ_FLAGS), "rb") as stream:
+                state, head = os.fstat(stream.fileno()), stream.read(HEAD_BYTES)
+    except OSError:
+        code = "NO_FILE"
+    if code:
+        return _File(path, code=code, reason=REASONS[code])
+    if not sniff(head):
+        error = refusal(head)
+        return _File(path, code=error.code, reason=error.what)
+    if state.st_size > MAX_FILE_BYTES:
+        return _File(path, code="IMG_TOO_LARGE", reason=f"a file of {state.st_size} bytes")
+    return _File(path, state.st_size, state.st_mtime_ns)
 
 
 def _entries(root: str, folder: str) -> Iterator[tuple[str, bool]]:
@@ -191,9 +225,9 @@ def _entries(root: str, folder: str) -> Iterator[tuple[str, bool]]:
         with os.scandir(os.path.join(root, folder)) as found:
             names = [entry.name for entry in found]
     except OSError as error:
-        raise FireforgeError(
-            "NO_DATA", error.strerror or "cannot be read", where=_printable(os.path.join(root, folder))
-        ) from error
+        if folder:
+            return  # `_may_enter` tells of it
+        raise FireforgeError("NO_DATA", error.strerror or "cannot be read", where=_printable(root)) from error
     for name in sorted(names, key=natural):
         if not name.startswith(".") and name != "__MACOSX":
             path = os.path.join(folder, name)
@@ -214,16 +248,25 @@ def _no_pictures(scan: _Scan, source: str) -> FireforgeError:
         return FireforgeError(
             "BAD_LAYOUT", f"{loose} images lie outside any class folder", where=source, allowed=ACCEPTS
         )
-    seen = f"; {len(scan.skipped)} other files" if scan.skipped else ""
-    return FireforgeError("NO_DATA", f"no images under {source}{seen}", allowed=ACCEPTS)
+    seen = "".join(f"; {count} {code}" for code, count in Counter(item.code for item in scan.skipped).most_common())
+    why = f", such as {scan.skipped[0].name} ({scan.skipped[0].reason})" if scan.skipped else ""
+    return FireforgeError("NO_DATA", f"no images under {source}{seen}{why}", allowed=ACCEPTS)
 
 
-def _read(root: str, paths: tuple[str, ...], sample_id: int) -> bytes:
-    path = os.path.join(root, paths[sample_id])
+def _read(root: str, files: tuple[_File, ...], sample_id: int) -> bytes:
+    """The bytes of a file, if it is still the one that was found."""
+    file = files[sample_id]
+    path = os.path.join(root, file.path)
     try:
-        return Path(path).read_bytes()
+        with open(os.open(path, READ_FLAGS), "rb") as stream:
+            state = os.fstat(stream.fileno())
+            same = (state.st_size, state.st_mtime_ns) == (file.size_bytes, file.changed_ns)
+            data = stream.read(file.size_bytes + 1) if same and stat.S_ISREG(state.st_mode) else b""
     except OSError as error:
         raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=_printable(path)) from error
+    if len(data) != file.size_bytes:
+        raise FireforgeError("DATA_CHANGED", "the file changed since the folder was read", where=_printable(path))
+    return data
 
 
 def _real(path: str) -> str:
@@ -231,8 +274,17 @@ def _real(path: str) -> str:
 
 
 def _printable(name: str) -> str:
-    """A path with "/" between its parts and bytes that are not UTF-8 replaced."""
-    return name.replace(os.sep, "/").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A path as it can be shown: "/" between its parts, and control characters and bytes that are not UTF-8 escaped."""
+    text = os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")
+    return "".join(_escaped(letter) if _is_hidden(letter) else letter for letter in text)
+
+
+def _is_hidden(letter: str) -> bool:
+    return letter in DIRECTION_MARKS or unicodedata.category(letter) in ("Cc", "Zl", "Zp")
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 def _recognise(source: str) -> bool:

@@ -77,25 +77,41 @@ def _counts(data: DataCard) -> Markup:
 
 
 def baselines(run: Run) -> Markup:
-    """What simple methods reach on the validation part, beside the network."""
-    lead = "What needs no network: a network that does not beat these is not worth its bytes."
+    """What simple methods reach on the validation part, beside the network; those left out with why."""
+    lead = "What costs next to nothing to try: a network that does not beat these is not worth its bytes."
     if not run.baselines:
         return parts.section("baselines", "Baselines", parts.missing("The record holds no baseline."), lead=lead)
-    rows = [_baseline_row(row) for row in run.baselines]
-    drawn = [_bar(row.name, row.accuracy, "bar plain") for row in run.baselines]
+    ran = [row for row in run.baselines if not row.left_out]
+    rows = [_baseline_row(row) for row in ran]
+    drawn = [_bar(row.name, row.accuracy, "bar plain") for row in ran]
     network = _network(run)
     if network is not None:
         label, accuracy, size = network
-        rows.append((tag("strong", label), show.percent(accuracy), "", show.bytes_words(size), "", ""))
+        latency = run.answer.measured.latency_ms if run.answer else None
+        told = (show.percent(accuracy), "", show.bytes_words(size), "", show.milliseconds(latency), "")
+        rows.append((tag("strong", label), *told))
         drawn.append(_bar(label, accuracy, "bar"))
-    header = ("Method", "Accuracy", "95 % interval", "Bytes", "Time", "Pictures")
+    asked = {row.samples for row in ran}
+    basis = f"Judged on {' and '.join(show.count(n) for n in sorted(asked))} pictures of the validation part."
+    header = ("Method", "Accuracy", "95 % interval", "Bytes", "Took", "One picture", "Learnt from")
     return parts.section(
         "baselines",
         "Baselines",
         parts.table(header, rows, marked=() if network is None else (len(rows) - 1,)),
-        parts.figure(bars(drawn, title="Accuracy on the validation part", full=1.0), "Accuracy on the validation part"),
+        parts.columns(parts.figure(bars(drawn, title="Accuracy on validation", full=1.0), basis), _remarks(run) or ""),
         lead=lead,
     )
+
+
+def _remarks(run: Run) -> Markup | None:
+    """What was left out and why, and what was chosen."""
+    told = [
+        tag("li", tag("strong", parts.name(row.name)), f" left out: {row.left_out}" if row.left_out else ": ",
+            "" if row.left_out else "; ".join(row.notes))
+        for row in run.baselines
+        if row.left_out or row.notes
+    ]  # fmt: skip
+    return tag("ul", told, class_="fine") if told else None
 
 
 def _baseline_row(row: BaselineResult) -> tuple[object, ...]:
@@ -105,7 +121,8 @@ def _baseline_row(row: BaselineResult) -> tuple[object, ...]:
         show.interval_words(row.interval),
         show.bytes_words(row.bytes),
         show_seconds(row.seconds),
-        show.count(row.samples),
+        show.milliseconds(row.latency_ms),
+        show.count(row.trained_on or None),
     )
 
 

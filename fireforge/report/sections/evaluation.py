@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the answer does on the test part: what it confuses, and whether its scores can be trusted."""
+"""How the answer does on the test part, and what it confuses."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from fireforge.base.evaluation import Evaluation
 from fireforge.report.heat import MOST_CLASSES, heat
 from fireforge.report.markup import Markup, join, tag
 from fireforge.report.run import Run
-from fireforge.report.svg import Dot, Frame, chart, dots, line
-from fireforge.report.ticks import Axis
 
 MOST_PAIRS = 30  # confused pairs listed
 
 
 def evaluation(run: Run) -> Markup:
-    """Confusion matrix, per-class table, worst mistakes and reliability of the answer's file."""
+    """Confusion matrix, per-class table and worst mistakes of the answer's file."""
     shown = run.evaluation() or next(reversed(run.evaluations), None)
     if shown is None:
         gap = parts.missing("No file has been evaluated on the test part.")
@@ -28,9 +26,7 @@ def evaluation(run: Run) -> Markup:
     tops = {key: share for key, share in shown.top_k.items() if key != "1"}
     if tops:
         lead += " Right answer among the first " + ", ".join(f"{k}: {show.percent(v)}" for k, v in tops.items()) + "."
-    return parts.section(
-        "test", "Test", _confusion(shown), _reliability(shown), _per_class(shown), _worst(shown), lead=lead
-    )
+    return parts.section("test", "Test", _confusion(shown), _per_class(shown), _worst(shown), lead=lead)
 
 
 def _confusion(shown: Evaluation) -> Markup:
@@ -76,34 +72,3 @@ def _worst(shown: Evaluation) -> Markup | None:
         cards.append(parts.picture(row.png, caption, title=title))
     note = tag("p", "Truth → answer and its score; the surest mistakes first.", class_="note")
     return join((tag("h3", "Worst mistakes"), note, parts.gallery(cards)))
-
-
-def _reliability(shown: Evaluation) -> Markup:
-    bins = [row for row in shown.reliability if row.n]
-    if not bins:
-        return parts.missing("The record holds no reliability diagram.")
-    share = tuple(index / 5 for index in range(6))
-    frame = Frame(
-        x=Axis(ticks=share, label="score of the answer", show=lambda value: f"{100 * value:.0f} %"),
-        y=Axis(ticks=share, label="share that is right", show=lambda value: f"{100 * value:.0f} %"),
-    )
-    most = max(row.n for row in bins)
-    marks = [
-        Dot(
-            x=row.confidence,
-            y=row.accuracy,
-            tip=f"scores near {show.percent(row.confidence)}: {show.percent(row.accuracy)} of {row.n:,} right",
-            style="dot rung-2",
-            radius=3 + 8 * (row.n / most) ** 0.5,
-        )
-        for row in bins
-    ]
-    ideal = line(frame, [(0.0, 0.0), (1.0, 1.0)], style="ideal")
-    drawing = chart(frame, ideal, dots(frame, marks), title="Reliability diagram")
-    told = f"Expected calibration error {show.percent(shown.ece)}: how far scores and shares lie apart on average."
-    caption = (
-        "A dot is a group of answers with about the same score, its area their number; honest scores lie on the line."
-    )
-    return join(
-        (tag("h3", "Can the scores be trusted?"), tag("p", told, class_="note"), parts.figure(drawing, caption))
-    )

@@ -81,7 +81,7 @@ def _tiles(answer: Answer) -> Markup:
         parts.tile(
             "Test accuracy",
             parts.number(test.accuracy, show.percent(test.accuracy)),
-            f"95 % interval {show.interval_words(test.interval)}",
+            f"95 % interval {show.interval_words(test.interval)}".replace(" %", "\u00a0%"),
         ),
         parts.tile(
             "Latency",
@@ -94,6 +94,10 @@ def _tiles(answer: Answer) -> Markup:
             "peak, above the bare process" if measured.memory_bytes is not None else "not measured",
         ),
     ]
+    if measured.energy_mj is not None:
+        counted = measured.how.get("energy_mj", "").startswith("counter")
+        note = "a prediction, by the machine's counter" if counted else "a prediction, estimated: a lower bound"
+        tiles.append(parts.tile("Energy", parts.number(measured.energy_mj, show.millijoules(measured.energy_mj)), note))
     return tag("div", tiles, class_="tiles")
 
 
@@ -111,15 +115,15 @@ def _badges(answer: Answer) -> Markup:
     return tag("p", badges, class_="badges")
 
 
-def budget(run: Run) -> Markup:
+def limits(run: Run) -> Markup:
     """Each limit: what was allowed, what was measured, the room left, and how it was measured."""
     allowed = run.start.budget if run.start else None
-    limits = run.answer.limits if run.answer else judge(allowed or Budget(), {}, {})
-    if not limits:
+    verdicts = run.answer.limits if run.answer else judge(allowed or Budget(), {}, {})
+    if not verdicts:
         told = "No limit was set." if run.answer or allowed else "The record holds no budget."
-        return parts.section("budget", "Budget", parts.missing(told))
+        return parts.section("limits", "Limits", parts.missing(told))
     rows = []
-    for verdict in limits:
+    for verdict in verdicts:
         limit, achieved = show.limit_words(verdict.name, verdict.limit, verdict.achieved)
         rows.append(
             (
@@ -133,7 +137,7 @@ def budget(run: Run) -> Markup:
         )
     header = ("Limit", "Allowed", "Achieved", "Room left", "Met", "How it was measured")
     lead = "Measured in a fresh process that has only the file. What was not measured is not met."
-    return parts.section("budget", "Budget", parts.table(header, rows, words=(0, 4, 5)), lead=lead)
+    return parts.section("limits", "Limits", parts.table(header, rows, words=(0, 4, 5)), lead=lead)
 
 
 def _met(verdict: Verdict) -> Markup:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 import fireforge.report.parts as parts
 import fireforge.report.show as show
-from fireforge.base.parity import ParityReport
+from fireforge.base.parity import ParityReport, Tap
+from fireforge.base.prediction import Prediction
 from fireforge.base.record import Facts
 from fireforge.base.units import show_seconds
 from fireforge.report.markup import Markup, join, tag
@@ -77,32 +79,39 @@ def parity(run: Run) -> Markup:
         return parts.section(
             "parity", "Parity", parts.missing("No file has been held against the reference."), lead=lead
         )
-    return parts.section("parity", "Parity", [_parity_of(row) for row in run.parities], lead=lead)
+    told = [_agreement(row) for row in run.parities]
+    return parts.section("parity", "Parity", told, _taps(run.parities), lead=lead)
 
 
-def _parity_of(row: ParityReport) -> Markup:
+def _agreement(row: ParityReport) -> Markup:
     badge = parts.badge("passed" if row.passed else "refused", row.passed)
-    told = f"{show.count(row.pictures)} pictures, {show.percent(row.agreement)} with the same label."
-    taps = [
-        (
-            tap.tap,
-            f"{tap.difference:.3g}",
-            f"{tap.bound:.3g}",
-            parts.badge("within" if tap.passed else "over", tap.passed),
-        )
-        for tap in row.taps
-    ]
-    return join(
-        (
-            tag("h3", PurePath(row.model).name, " ", badge),
-            tag("p", told, class_="note"),
-            parts.table(("Tap", "Greatest difference", "Bound", ""), taps, words=(0, 3)),
-        )
-    )
+    told = f" {show.count(row.pictures)} pictures, {show.percent(row.agreement)} with the same label"
+    told += f"; the first that differs: {row.blame}." if row.blame else "."
+    return tag("p", tag("strong", PurePath(row.model).name), " ", badge, told)
+
+
+def _taps(rows: Sequence[ParityReport]) -> Markup:
+    """A line for each tap, two columns for each file."""
+    names = list(dict.fromkeys(tap.tap for row in rows for tap in row.taps))
+    found = [{tap.tap: tap for tap in row.taps} for row in rows]
+    header: list[str] = ["Tap"]
+    body: list[list[object]] = [[name] for name in names]
+    for row, taps in zip(rows, found):
+        header += [PurePath(row.model).name, "bound"]
+        for cells, name in zip(body, names):
+            cells += _tap_cells(taps.get(name))
+    return parts.table(header, body)
+
+
+def _tap_cells(tap: Tap | None) -> list[object]:
+    if tap is None:
+        return ["", ""]
+    difference = f"{tap.difference:.3g}"
+    return [difference if tap.passed else parts.badge(difference, False), f"{tap.bound:.3g}"]
 
 
 def ledger(run: Run) -> Markup:
-    """What was counted before training, beside what was measured at the end."""
+    """What was counted and foretold before training, beside what was measured at the end."""
     trial, measured = run.chosen() or run.best(), run.answer.measured if run.answer else None
     own = run.answer.cost if run.answer else None
     cost = own or (trial.trial.cost if trial else None)
@@ -111,19 +120,42 @@ def ledger(run: Run) -> Markup:
     latency_ms = measured.latency_ms if measured else None
     rate = f"{show.compact(cost.macs / latency_ms * 1e3)} MAC/s" if latency_ms else show.NONE
     memory, file = (measured.memory_bytes, measured.bytes) if measured else (None, None)
-    rows = (
+    rows: list[tuple[object, ...]] = [
         ("Parameters", show.count(cost.params), "", ""),
-        ("Multiply-adds (MACs) an image", show.count(cost.macs), show.milliseconds(latency_ms), rate),
+        ("Multiply-adds (MACs) an image, against latency", show.count(cost.macs), show.milliseconds(latency_ms), rate),
         ("Activations an image", show.count(cost.activations), "", ""),
         _against("Peak activation bytes, against memory of the process", cost.peak_activation_bytes, memory),
-        _against("Weight bytes as trained, against file", cost.weight_bytes, file),
-    )
+        _against("Weight bytes as trained, against the file", cost.weight_bytes, file),
+    ]
+    figures = measured.figures() if measured else {}
+    rows += [_foretold(row, figures.get(row.name)) for row in run.predictions if row.name in FIGURES]
+    if measured and measured.energy_mj is not None and not any(row.name == "energy_mj" for row in run.predictions):
+        rows.append(("Energy of a prediction", "", show.millijoules(measured.energy_mj), ""))
+    hows = [(FIGURES[row.name][0], row.how) for row in run.predictions if row.name in FIGURES and row.how]
+    energy = measured.how.get("energy_mj", "") if measured else ""
+    notes = [tag("li", f"{what}: {how}") for what, how in [*hows, *([("Energy", energy)] if energy else [])]]
     whose = "" if own else " The answer's own count is missing: this is the best trial's."
     lead = "Counted from the graph before training, for one picture, and measured on the answer's file at the end."
     header = ("", "Counted", "Measured", "Measured by counted")
-    return parts.section("ledger", "Ledger", parts.table(header, rows), lead=lead + whose)
+    table, told = parts.table(header, rows), tag("ul", notes, class_="fine") if notes else None
+    return parts.section("ledger", "Ledger", table, told, lead=lead + whose)
 
 
-def _against(words: str, counted: int, measured: int | None) -> tuple[str, ...]:
+# measurement -> what it is, and its figure in words
+FIGURES: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "bytes": ("File, predicted before training", show.bytes_words),
+    "latency_ms": ("Latency, predicted", show.milliseconds),
+    "memory_bytes": ("Memory, predicted", show.bytes_words),
+    "energy_mj": ("Energy of a prediction, estimated", show.millijoules),
+}
+
+
+def _foretold(row: Prediction, measured: float | None) -> tuple[object, ...]:
+    what, words = FIGURES[row.name]
+    ratio = f"{measured / row.value:.3f}" if row.value and measured is not None else show.NONE
+    return (what, words(row.value), words(measured), ratio)
+
+
+def _against(words: str, counted: int, measured: int | None) -> tuple[object, ...]:
     ratio = f"{measured / counted:.2f}" if counted and measured is not None else show.NONE
     return (words, show.bytes_words(counted), show.bytes_words(measured), ratio)

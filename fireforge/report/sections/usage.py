@@ -11,10 +11,12 @@ from fireforge.base.answer import Answer
 from fireforge.base.machine import Hardware
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.units import show_bytes, show_seconds
-from fireforge.base.value import canonical_json
+from fireforge.base.value import Json, canonical_json
 from fireforge.report.markup import Markup, tag
 from fireforge.report.run import RECORD, Run
 
+MOST_ITEMS = 4  # of a choice that is a list
+DIGEST = 64  # letters of a sha256
 MOST_LABELS = 20  # more are not written into the listing
 FILTERS = {"nearest": "NEAREST", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "lanczos": "LANCZOS"}
 
@@ -136,7 +138,7 @@ def provenance(run: Run) -> Markup:
         ("Record sha256", tag("code", run.sha256)),
     ]
     gap = None if start else parts.missing("The record does not hold how the run was started.")
-    return parts.section("provenance", "Provenance", gap, parts.pairs(rows), _choices(run))
+    return parts.section("provenance", "Provenance", gap, parts.pairs(rows), _again(run), _choices(run))
 
 
 def _machine(hardware: Hardware) -> str:
@@ -146,9 +148,34 @@ def _machine(hardware: Hardware) -> str:
     return ", ".join(part for part in told if part)
 
 
+def _again(run: Run) -> Markup | None:
+    """How the same build is done once more; None for a run that is no build, or has not ended."""
+    if run.answer is None or run.start is None or run.start.budget is None:
+        return None
+    source, folder = shlex.quote(run.start.data.source), str(run.folder)
+    replay = f"fireforge build {source} --replay {shlex.quote(folder)} --out {shlex.quote(folder + '-again')}"
+    return parts.code(replay, "Get it again, with the same choices and so the same weights")
+
+
+def _value(value: Json) -> str:
+    """A choice as JSON; long lists and digests are cut."""
+    if isinstance(value, str):
+        return _cut(value)
+    if isinstance(value, list) and len(value) > MOST_ITEMS:
+        first = ", ".join(_value(item) for item in value[:MOST_ITEMS])
+        return f"{first}, … ({len(value):,} in all)"
+    return _cut(canonical_json(value), 120)
+
+
+def _cut(text: str, most: int = 60) -> str:
+    if len(text) == DIGEST and set(text) <= set("0123456789abcdef"):
+        return text[:8]
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _choices(run: Run) -> Markup | None:
     if not run.choices:
         return None
-    rows = [(choice.name, canonical_json(choice.value), choice.why) for choice in run.choices]
+    rows = [(choice.name, tag("span", _value(choice.value), class_="value"), choice.why) for choice in run.choices]
     table = parts.table(("Choice", "Value", "Why"), rows, words=(0, 1, 2), tall=True)
     return tag("div", tag("h3", "Choices made by the clock"), table)

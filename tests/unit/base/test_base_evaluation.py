@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fireforge.base.datacard import DataCard
 from fireforge.base.errors import FireforgeError
-from fireforge.base.evaluation import Evaluation
+from fireforge.base.evaluation import Evaluation, reliability_bins
 from fireforge.base.value import Json
 
 
@@ -31,7 +32,8 @@ def evaluation() -> Json:
 def test_an_entry_goes_through_unchanged() -> None:
     """Whole numbers stay whole; what was not kept then is None now."""
     found = Evaluation.from_json(evaluation())
-    assert found.to_json() == {**evaluation(), "val_accuracy": None}
+    absent = {"val_accuracy": None, "threshold": 0.0, "refused": 0, "accuracy_accepted": None, "skipped": {}}
+    assert found.to_json() == {**evaluation(), **absent}
     assert [type(number) for number in found.per_class.support] == [int, int]
     assert found.confusion[1] == (1, 1)
 
@@ -56,3 +58,13 @@ def test_counts_that_are_not_one_a_class_are_refused() -> None:
     assert DataCard.from_json({**card, "counts": {"train": [1, 2]}}).counts == {"train": (1, 2)}
     with pytest.raises(FireforgeError, match="BAD_RECORD: DataCard: 1 counts of the part 'val' for 2 classes"):
         DataCard.from_json({**card, "counts": {"train": [1, 2], "val": [3]}})
+
+
+def test_reliability_by_hand() -> None:
+    """Bins of 1/15: 0.95 and 0.99 share the last, 0.5 lies in the eighth; the others hold nothing."""
+    rows = reliability_bins(np.array([True, False, True]), np.array([0.95, 0.99, 0.5]))
+    assert [(row.confidence, row.accuracy, row.n) for row in rows] == [
+        (0.5, 1.0, 1),
+        (pytest.approx(0.97, abs=1e-15), 0.5, 2),
+    ]
+    assert reliability_bins(np.zeros(0, bool), np.zeros(0)) == ()

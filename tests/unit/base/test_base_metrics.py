@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -82,3 +84,60 @@ def test_calibration_error_by_hand() -> None:
     # first: accuracy 1, confidence .5; second: accuracy 1/2, confidence .8; gaps .5 and .3 on half of the samples each
     assert metrics.expected_calibration_error(truth, scores, bins=2) == pytest.approx(0.4, abs=1e-15)
     assert metrics.expected_calibration_error(truth, np.eye(2)[truth]) == 0
+
+
+def test_bins_hold_their_upper_edge() -> None:
+    sure = np.array([0.0, 1e-9, 0.5, 0.5000001, 1.0])
+    assert metrics.bin_of(sure, bins=2).tolist() == [0, 0, 0, 1, 1]
+
+
+def softmaxed(logits: np.ndarray) -> np.ndarray:
+    power = np.exp(logits)
+    return power / power.sum(axis=1, keepdims=True)
+
+
+def test_calibration_errors_against_naive_loops() -> None:
+    scores = softmaxed(SCORES * 4)
+    sure, right = scores.max(axis=1), scores.argmax(axis=1) == TRUTH
+    wide = 0.0
+    for low in range(15):
+        rows = [i for i in range(500) if low / 15 < sure[i] <= (low + 1) / 15]
+        wide += abs(sum(right[i] for i in rows) - sum(sure[i] for i in rows)) / 500
+    assert metrics.expected_calibration_error(TRUTH, scores) == pytest.approx(wide, abs=1e-14)
+    order = sorted(range(500), key=lambda i: sure[i])
+    starts = [0, *np.cumsum([34] * 5 + [33] * 10)]  # 500 = 5 * 34 + 10 * 33
+    equal = 0.0
+    for start, end in itertools.pairwise(starts):
+        rows = order[start:end]
+        equal += abs(sum(right[i] for i in rows) - sum(sure[i] for i in rows)) / 500
+    assert metrics.adaptive_calibration_error(TRUTH, scores) == pytest.approx(equal, abs=1e-14)
+
+
+def test_adaptive_bins_of_fewer_pictures_than_bins() -> None:
+    scores = np.array([[0.9, 0.1], [0.6, 0.4]])
+    assert metrics.adaptive_calibration_error(np.array([0, 1]), scores) == pytest.approx((0.1 + 0.6) / 2, abs=1e-15)
+
+
+def test_brier_against_scikit_learn() -> None:
+    scores = softmaxed(SCORES)
+    want = reference.brier_score_loss(TRUTH, scores, labels=range(7), scale_by_half=False)
+    assert metrics.brier(TRUTH, scores) == pytest.approx(want, abs=1e-14)
+    assert metrics.brier(np.array([1]), np.array([[1.0, 0.0]])) == 2
+
+
+def test_area_under_risk_coverage_by_hand() -> None:
+    """Surest first: right, wrong, right; risks 0, 1/2, 1/3."""
+    right, sure = np.array([True, False, True]), np.array([0.9, 0.8, 0.3])
+    assert metrics.area_under_risk_coverage(right, sure) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3, abs=1e-15)
+
+
+def test_area_under_risk_coverage_against_the_mean_over_orders_of_equal_scores() -> None:
+    right, sure = np.array([True, False, True, False]), np.array([0.7, 0.7, 0.7, 0.9])
+    naive = []
+    for order in itertools.permutations(range(4)):
+        if order[0] == 3:  # the surest comes first, the others in any order
+            wrong = np.cumsum(~right[list(order)])
+            naive.append(np.mean(wrong / np.arange(1, 5)))
+    assert metrics.area_under_risk_coverage(right, sure) == pytest.approx(np.mean(naive), abs=1e-15)
+    mixed = np.array([2, 0, 3, 1])
+    assert metrics.area_under_risk_coverage(right[mixed], sure[mixed]) == pytest.approx(np.mean(naive), abs=1e-15)

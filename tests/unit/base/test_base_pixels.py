@@ -226,13 +226,13 @@ def test_the_first_frame_of_an_animation() -> None:
         (b"", "IMG_EMPTY", "no bytes"),
         (b"\n<!DOCTYPE HTML><html>", "IMG_NOT_IMAGE", "HTML"),
         (b"<html><body>404", "IMG_NOT_IMAGE", "HTML"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "IMG_NOT_IMAGE", "PostScript"),
-        (b"%PDF-1.7", "IMG_NOT_IMAGE", "PDF"),
-        (b"II*\0aaaaaaaa", "IMG_NOT_IMAGE", "TIFF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "IMG_FORMAT", "PostScript"),
+        (b"%PDF-1.7", "IMG_FORMAT", "PDF"),
+        (b"II*\0aaaaaaaa", "IMG_FORMAT", "TIFF"),
         (b"PK\x03\x04aaaa", "IMG_NOT_IMAGE", "zip"),
-        (b"\0\0\0\x18ftypheic\0\0", "IMG_NOT_IMAGE", "HEIC"),
+        (b"\0\0\0\x18ftypheic\0\0", "IMG_FORMAT", "HEIC"),
         (b"\0" * 100, "IMG_NOT_IMAGE", "not an image"),
-        (b"\xff\xd8\xff\xe0", "IMG_CORRUPT", "JPEG"),
+        (b"\xff\xd8\xff\xe0", "IMG_TRUNCATED", "before its pixels"),
     ],
 )
 def test_other_bytes_are_named(data: bytes, code: str, says: str) -> None:

@@ -56,3 +56,35 @@ def test_temperature_changes_scores_and_not_the_label() -> None:
 def test_outputs_that_do_not_fit_are_refused(outputs: dict[str, np.ndarray]) -> None:
     with pytest.raises(FireforgeError, match="BAD_OUTPUT"):
         classify(outputs, Postprocess(), ("a", "b", "c"))
+
+
+def test_an_answer_below_the_threshold_is_not_accepted_and_keeps_its_labels() -> None:
+    """The best score is 3/4, at temperature 1/2 it is 9/10; a score on the threshold is accepted."""
+    best = classify({"logits": LOGITS}, Postprocess(), ("a", "b", "c"))[0]
+    for post, accepted in (
+        (Postprocess(), True),
+        (Postprocess(threshold=best.score), True),
+        (Postprocess(threshold=0.7501), False),
+        (Postprocess(threshold=0.85, temperature=0.5), True),
+        (Postprocess(threshold=0.95, temperature=0.5), False),
+    ):
+        answer = classify({"logits": LOGITS}, post, ("a", "b", "c"), top=2)[0]
+        assert (answer.accepted, answer.labels) == (accepted, ("b", "a")), post
+
+
+def test_a_card_of_before_has_no_threshold_and_accepts_everything() -> None:
+    assert Postprocess.from_json({"temperature": 2.0}) == Postprocess(temperature=2.0, threshold=0.0)
+    assert Classification.from_json({"labels": ["a"], "scores": [0.1]}).accepted
+
+
+@pytest.mark.parametrize(
+    "fields", [{"temperature": 0.0}, {"temperature": -1.0}, {"threshold": -0.1}, {"threshold": 1.1}]
+)
+def test_numbers_that_no_score_can_be_computed_with_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(FireforgeError, match="BAD_POSTPROCESS"):
+        Postprocess.from_json(fields)
+
+
+def test_no_answer_at_all_cannot_be_asked_for() -> None:
+    with pytest.raises(FireforgeError, match="BAD_TOP: 0 answers"):
+        classify({"logits": LOGITS}, Postprocess(), ("a", "b", "c"), top=0)

@@ -120,6 +120,7 @@ def test_sides_are_measured_upright(tmp_path: Path) -> None:
         exif = image.getexif()
         exif[0x0112] = 6
         image.save(tmp_path / sample.name, exif=exif)
+    dataset = open_dataset(tmp_path)  # the files are others now, and the folder's own would say so
     assert choose_steps(dataset, np.arange(4)).crop == (20, 40)
 
 

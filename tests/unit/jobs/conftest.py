@@ -13,6 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fireforge.base.model import Card, Model, dense
+from fireforge.base.postprocess import Postprocess
+from fireforge.base.preprocess import ImageSteps, Preprocess
+from fireforge.base.spec import NetSpec
+from fireforge.export.targets import write_onnx
+from fireforge.nets.families import build_graph
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -78,3 +85,29 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(array.astype(np.uint8)).save(root / name / f"{index}.png")
     (root / "red" / "broken.jpg").write_bytes(b"not a picture")
     return root
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Callable[..., Path]:
+    """Writes a small residual network with drawn weights, for gray or coloured pictures of 8 x 8 px."""
+
+    def write(path: Path, labels: tuple[str, ...], *, post: Postprocess | None = None, channels: int = 3) -> Path:
+        shape = (channels, 8, 8)
+        spec = NetSpec(family="resnet", params={"blocks": 1, "width": 4}, classes=len(labels), input_shape=shape)
+        graph = build_graph(spec)
+        draw = np.random.default_rng(3)
+        arrays = {w.name: draw.uniform(0.1, 0.6, w.shape).astype(np.float32) for w in graph.weights}
+        arrays = {name: array - 0.33 if array.ndim > 1 else array for name, array in arrays.items()}
+        steps = ImageSteps(
+            channels=channels,
+            resize=(8, 8),
+            crop=(8, 8),
+            order="RGB" if channels == 3 else "L",
+            mean=(128.0,) * channels,
+            std=(64.0,) * channels,
+        )
+        card = Card(preprocess=Preprocess(image=steps), postprocess=post or Postprocess(), labels=labels)
+        write_onnx(Model(graph=graph, weights=dense(arrays), card=card), path)
+        return path
+
+    return write

@@ -55,7 +55,7 @@ def test_a_longer_time_and_data_that_moved_go_on(tmp_path: Path, monkeypatch: py
     with RunFolder(tmp_path / "run") as run:
         trained(run, scene_of(tmp_path / "data"), monkeypatch)
         begin(run, scene_of(tmp_path / "moved"), seed=0, budget=BUDGET.replace(seconds=120.0))
-        assert [entry.type for entry in run.journal.read()] == ["start"]
+        assert [entry.type for entry in run.journal.read()] == ["start", "longer"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from fireforge.base.answer import Answer, BestBaseline, CandidateFile, Score
 from fireforge.base.baseline import BaselineResult
 from fireforge.base.budget import Budget, judge
+from fireforge.base.calibration import Calibration, calibrate
 from fireforge.base.candidates import Candidates
 from fireforge.base.choice import Choice
 from fireforge.base.cost import Cost
@@ -25,12 +26,14 @@ from fireforge.base.machine import Hardware
 from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import per_class, wilson
 from fireforge.base.parity import ParityReport, Tap
+from fireforge.base.prediction import Prediction
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.record import Facts, RunRecord, StageReport
 from fireforge.base.spec import NetSpec
 from fireforge.base.start import Start
 from fireforge.base.trial import Augment, DataRef, Recipe, Trial
 from fireforge.base.value import Value, canonical_json
+from fireforge.report.spent import Note
 
 LABELS = [str(digit) for digit in range(10)]
 VERSIONS = {"python": "3.11.9", "fireforge": "0.1.0", "numpy": "2.1.0", "onnxruntime": "1.20.1", "torch": "2.10.0"}
@@ -57,11 +60,11 @@ def digit_png(digit: str, *, shade: int = 255, side: int = 8) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def make_spec(base: int, blocks: int) -> NetSpec:
-    return NetSpec(family="firenet", params={"base": base, "blocks": blocks}, classes=10, input_shape=(1, 8, 8))
+def make_spec(base: int, blocks: int, *, family: str = "firenet", side: int = 8) -> NetSpec:
+    return NetSpec(family=family, params={"base": base, "blocks": blocks}, classes=10, input_shape=(1, side, side))
 
 
-def make_trial(index: int, *, rung: int, base: int, blocks: int) -> RunRecord:
+def make_trial(index: int, *, rung: int, base: int, blocks: int, family: str = "firenet", side: int = 8) -> RunRecord:
     """A trial whose accuracy grows with size and rung; curves that fall and rise as real ones do."""
     noise = np.random.default_rng(index)
     epochs = 5 * 3**rung
@@ -72,7 +75,7 @@ def make_trial(index: int, *, rung: int, base: int, blocks: int) -> RunRecord:
     val = np.clip(top * grown + wobble * (1 - 0.8 * np.linspace(0, 1, epochs)), 0, 1)
     val[-1] = top
     trial = Trial(
-        spec=make_spec(base, blocks),
+        spec=make_spec(base, blocks, family=family, side=side),
         recipe=Recipe(epochs=epochs, augment=Augment(shift_px=1.0, rotate_deg=10.0)),
         data=DATA,
         preprocess=Preprocess(image=STEPS),
@@ -115,7 +118,13 @@ def make_trials() -> list[RunRecord]:
     shapes = [(base, blocks) for base in (4, 6, 8, 12, 16) for blocks in (1, 2, 3, 4)]
     rungs = [(0, shapes), (1, shapes[6:16:2]), (2, shapes[10:15:2])]
     rows = [(rung, base, blocks) for rung, part in rungs for base, blocks in part]
-    return [make_trial(i, rung=rung, base=base, blocks=blocks) for i, (rung, base, blocks) in enumerate(rows)]
+    trials = [make_trial(i, rung=rung, base=base, blocks=blocks) for i, (rung, base, blocks) in enumerate(rows)]
+    others = [("resnet", 8, 0), ("resnet", 12, 1), ("mobilenet", 8, 0), ("mobilenet", 12, 0)]
+    more = [
+        make_trial(100 + i, rung=rung, base=6 + i, blocks=2, family=family, side=side)
+        for i, (family, side, rung) in enumerate(others)
+    ]
+    return more + trials
 
 
 def make_start() -> Start:
@@ -253,6 +262,15 @@ def make_parity(path: str) -> ParityReport:
     )
 
 
+def make_calibration() -> Calibration:
+    """A fit to 216 made-up answers of a network that is too sure of itself."""
+    noise = np.random.default_rng(8)
+    truth = noise.integers(0, 10, 216)
+    logits = noise.normal(0, 1.0, (216, 10)) + 3.2 * np.eye(10)[truth]
+    others = {"uniform noise": noise.normal(0, 1.5, (100, 10)), "shuffled patches": noise.normal(0, 2.5, (100, 10))}
+    return calibrate(2.5 * logits, truth, others=others)
+
+
 def make_baseline(name: str, accuracy: float, size: int, seconds: float) -> BaselineResult:
     right = round(accuracy * 216)
     return BaselineResult(
@@ -267,9 +285,11 @@ def make_entries() -> list[Entry]:
         ("start", make_start()),
         ("choice", Choice(name="epochs", value={"0": 5, "1": 15, "2": 45}, why="what fits into 60 % of 2 min")),
         ("choice", Choice(name="threads", value=2, why="fastest of 1 and 2 over 20 steps")),
+        ("clock", Note(used=1.5)),
         ("baseline", make_baseline("nearest neighbours", 0.9722, 78_144, 0.05)),
         ("baseline", make_baseline("linear", 0.9491, 2_640, 0.31)),
         ("baseline", make_baseline("most frequent class", 0.1019, 1, 0.0)),
+        ("baseline", make_baseline("mlp", 0.0, 0, 0.0).replace(left_out="0.4 s left, it needs about 2 s", samples=0)),
         ("candidates", Candidates(counted=184, rejected={"max_bytes": 151, "max_latency_ms": 13}, kept=20)),
     ]
     rows += [("trial", trial) for trial in trials]
@@ -277,6 +297,8 @@ def make_entries() -> list[Entry]:
     for path, form, size in (("model.onnx", "float32", 138_900), ("model-int8.onnx", "int8", 38_412)):
         rows.append(("export", Exported(path=path, form=form, bytes=size)))
         rows.append(("parity", make_parity(path)))
+    rows.insert(-9, ("clock", Note(used=61.0)))
+    rows += [("calibration", make_calibration()), ("prediction", Prediction(name="bytes", value=38_700.0, how="table"))]
     rows += [("evaluation", evaluation), ("answer", make_answer(trials[-2], evaluation))]
     return [Entry(type=kind, value=value.to_json()) for kind, value in rows]
 

@@ -76,8 +76,33 @@ def test_card_shows_the_record_s_numbers(save_run: Save, entries: list[Entry]) -
         "| 8 | 96.9 % | 93.9 % | 33 |",
         "nearest neighbours, 97.2 %; the network has 98.1 % there.",
         "Seed 3.",
+        "- Pictures: 1,221 train, 216 val, 360 test",
+        "of such pictures it refused",
+        "| Energy of a prediction | – |",
     ):
         assert told in text
+
+
+def test_card_tells_the_calibration(save_run: Save, entries: list[Entry]) -> None:
+    fit = next(entry.value for entry in entries if entry.type == "calibration")
+    text = write_card(save_run(entries)).read_text(encoding="utf-8")
+    told = text.split("## Scores")[1].split("## Limits")[0]
+    assert f"Temperature {fit['temperature']:.4g}, fitted on 216" in told
+    assert f"error there {100 * fit['ece_after']:.2f} %, without it {100 * fit['ece_before']:.2f} %" in told
+    assert f"An answer below {100 * fit['threshold']:.1f} % is" in told
+    rest = [entry for entry in entries if entry.type != "calibration"]
+    plain_text = write_card(save_run(rest)).read_text(encoding="utf-8")
+    assert "The scores were not calibrated" in plain_text
+    assert "It always answers with one of its classes" in plain_text
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("counter: package-0", "by a counter"), ("estimated: 45 nm table", "estimated, a lower bound")]
+)
+def test_card_says_where_the_energy_comes_from(entries: list[Entry], how: str, told: str) -> None:
+    entries[-1].value["measured"]["energy_mj"] = 0.25
+    entries[-1].value["measured"]["how"]["energy_mj"] = how
+    assert f"| Energy of a prediction | 250 µJ, {told} |" in card(entries)
 
 
 def test_card_names_no_folder_of_the_machine(entries: list[Entry]) -> None:

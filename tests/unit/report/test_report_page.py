@@ -29,7 +29,10 @@ from fireforge.report.sections.usage import onnx_listing
 from fireforge.report.style import STYLE
 
 Save = Callable[..., Path]
-KINDS = ("start", "choice", "baseline", "candidates", "trial", "stage", "export", "parity", "evaluation", "answer")
+KINDS = (
+    *("start", "choice", "clock", "baseline", "candidates", "counted", "trial", "earlier", "calibration", "prediction"),
+    *("stage", "export", "parity", "evaluation", "answer"),
+)
 HOSTILE = [
     "<script>alert(1)</script>",
     "q\"u'o",
@@ -99,8 +102,8 @@ def test_whole_run_is_one_file_that_asks_for_nothing(save_run: Save, entries: li
 def test_sections_come_in_their_order(save_run: Save, entries: list[Entry]) -> None:
     page = read(save_run(entries))[1]
     assert page.all("id") == [
-        "budget", "data", "baselines", "space", "training", "compression",
-        "parity", "test", "ledger", "use", "provenance",
+        "limits", "data", "baselines", "space", "training", "compression",
+        "parity", "test", "scores", "ledger", "time", "use", "provenance",
     ]  # fmt: skip
 
 
@@ -108,7 +111,7 @@ def test_limits_are_the_record_s_numbers(save_run: Save, entries: list[Entry]) -
     """The exact value stands in the page, and the words beside it round to it."""
     page = read(save_run(entries))[1]
     shown = dict(page.data)
-    units = {"B": 1.0, "KB": 1e3, "MB": 1e6, "ms": 1.0, "mJ": 1.0, "%": 0.01}
+    units = {"B": 1.0, "µJ": 1e-3, "KB": 1e3, "MB": 1e6, "ms": 1.0, "mJ": 1.0, "%": 0.01}
     for verdict in entries[-1].value["limits"]:
         for value in (verdict["limit"], verdict["achieved"]):
             assert value is None or value in shown

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 
@@ -10,8 +11,8 @@ import pytest
 
 from fireforge.base.pareto import pareto_front
 from fireforge.report.heat import heat
-from fireforge.report.svg import Bar, Dot, Frame, bars, chart, dots, line, steps
-from fireforge.report.ticks import Axis, axis_of, log_ticks, nice_ticks
+from fireforge.report.svg import Bar, Dot, Frame, bars, chart, dots, line, rug, steps
+from fireforge.report.ticks import Axis, axis_of, log_ticks, nice_ticks, share_axis
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,56 @@ def test_axis_places_by_hand() -> None:
     log = Axis(ticks=(1.0, 10.0, 100.0), label="", log=True)
     assert log.at(10) == pytest.approx(0.5, abs=1e-12)  # logarithms round
     assert axis_of([], "", str).ticks == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "ticks"),
+    [
+        ((0.42, 0.987), (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)),
+        ((0.91, 1.0), (0.9, 0.95, 0.98, 0.99, 0.995, 1.0)),
+        ((0.95, 0.95), (0.9, 0.95)),
+        ((1.0, 1.0), (0.995, 1.0)),
+        ((0.31, 0.62), (0.3, 0.4, 0.5, 0.6, 0.7)),
+        ((), (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+    ],
+)
+def test_share_axis_by_hand(shares: tuple[float, ...], ticks: tuple[float, ...]) -> None:
+    """High shares are spread out; an axis of low ones is a plain one."""
+    assert share_axis(shares, "", str).ticks == ticks
+
+
+def test_share_axis_is_a_logarithm_of_what_is_missing() -> None:
+    """From 90 to 99 % in steps: 0.103, 0.053, 0.023 and 0.013 are missing, 0.003 added to each."""
+    axis = share_axis((0.9, 0.985), "", str)
+    assert axis.ticks == (0.9, 0.95, 0.98, 0.99)
+    whole = math.log(0.103 / 0.013)
+    places = [0.0, math.log(0.103 / 0.053) / whole, math.log(0.103 / 0.023) / whole, 1.0]
+    assert [axis.at(tick) for tick in axis.ticks] == pytest.approx(places, abs=1e-12)  # logarithms round
+    assert axis.at(0.2) == 0.0
+
+
+@pytest.mark.parametrize(("shape", "element"), [("circle", "circle"), ("square", "polygon"), ("diamond", "polygon")])
+def test_shapes_lie_around_their_place(shape: str, element: str) -> None:
+    """At (100, 80); corners of a square 0.9, of a diamond 1.3 of the radius away."""
+    drawn = dots(frame(), [Dot(x=5, y=5, tip="t", shape=shape, radius=10.0)])
+    assert drawn.startswith(f"<g><{element} ")
+    assert "<title>t</title>" in drawn
+    if shape == "circle":
+        assert 'cx="100" cy="80" r="10"' in drawn
+    else:
+        far = {"square": 9.0, "diamond": 13.0}[shape]
+        points = re.search(r'points="([^"]*)"', drawn)
+        assert points is not None
+        xs = [float(pair.split(",")[0]) for pair in points[1].split(" ")]
+        assert (min(xs), max(xs)) == (100 - far, 100 + far)
+
+
+def test_rug_stands_on_the_axis() -> None:
+    assert 'd="M50.0 129v-7M150.0 129v-7"' in rug(frame(), [0, 10], style="rug")
+
+
+def test_every_picture_has_a_title() -> None:
+    assert chart(frame(), title="<t>").count("<title>&lt;t&gt;</title>") == 1
 
 
 def frame() -> Frame:

@@ -12,6 +12,7 @@ from fireforge.report.show import (
     compact,
     limit_words,
     margin_words,
+    millijoules,
     milliseconds,
     percent,
     percent_interval,
@@ -29,6 +30,8 @@ def test_numbers_by_hand() -> None:
         "0", "12.3", "999", "1 k", "12.3 k", "861 M", "2.5 G",
     ]  # fmt: skip
     assert [milliseconds(t) for t in (0.13942, 3.0, 1234.5, None)] == ["0.139 ms", "3 ms", "1,234 ms", "–"]
+    energies = [millijoules(energy_mj) for energy_mj in (0.00016104, 0.0019, 0.5, 2.5, 1500.0, None)]
+    assert energies == ["161 nJ", "1.9 µJ", "500 µJ", "2.5 mJ", "1.5 J", "–"]
     spec = NetSpec(family="firenet", params={"base": 8, "bypass": True}, classes=2, input_shape=(1, 8, 8))
     assert spec_words(spec) == "firenet(base=8, bypass=True)"
 
@@ -45,6 +48,8 @@ def test_numbers_by_hand() -> None:
         ("min_accuracy", 0.98, 0.98, ("98.0 %", "98.0 %")),
         ("min_accuracy", 0.9875, None, ("98.75 %", "–")),
         ("max_energy_mj", 2.5, 1.0, ("2.5 mJ", "1 mJ")),
+        ("max_energy_mj", 2.0, 0.00016104, ("2 mJ", "0.000161 mJ")),
+        ("max_energy_mj", 0.0005, 0.00050001, ("0.0005 mJ", "0.00050001 mJ")),
     ],
 )
 def test_limits_by_hand(name: str, limit: float, achieved: float | None, words: tuple[str, str]) -> None:

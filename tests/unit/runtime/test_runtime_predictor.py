@@ -7,6 +7,8 @@ import io
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -109,3 +111,72 @@ def test_predicting_loads_neither_onnx_nor_torch(float_file):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_stream_is_the_answers_one_by_one_with_errors_in_their_places(float_file, photos):
+    """200 pictures, every seventh of them broken, by one thread and by several."""
+    predictor = load(float_file)
+    given = [b"<html>" if i % 7 == 3 else photos[i % len(photos)] for i in range(200)]
+    for workers in (1, 4):
+        answers = list(predictor.stream(iter(given), top=2, workers=workers))
+        assert len(answers) == 200
+        for i, answer in enumerate(answers):
+            if i % 7 == 3:
+                assert isinstance(answer, FireforgeError)
+                assert answer.code == "IMG_NOT_IMAGE"
+            else:
+                assert answer == predictor.predict(photos[i % len(photos)], top=2)
+    with pytest.raises(FireforgeError, match="IMG_NOT_IMAGE"):
+        predictor.predict(given)
+    error = FireforgeError("NO_FILE", "mine")
+    assert next(iter(predictor.stream([error]))) is error
+    assert list(predictor.stream([], workers=4)) == []
+
+
+def test_a_stream_takes_pictures_only_a_little_ahead_and_ends_its_threads(float_file, photos):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(0)
+            yield photos[0]
+
+    before = threading.active_count()
+    stream = load(float_file).stream(endless(), workers=3)
+    for _ in range(100):
+        next(stream)
+    assert 100 <= len(taken) <= 128 + 64 + 1  # four batches, and what may be ahead of them
+    stream.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_picture_whose_output_is_not_finite_spoils_no_other(networks, card, photos):
+    """A session that answers black pictures with NaN."""
+
+    class Fragile(TorchSession):
+        def run(self, feeds):
+            outputs = super().run(feeds)
+            black = feeds["input"].mean(axis=(1, 2, 3)) < -1.5
+            return {name: np.where(black[:, None], np.nan, array) for name, array in outputs.items()}
+
+    predictor = Predictor(Fragile(*networks["float32"]()), card)
+    black = np.zeros((12, 10, 3), np.uint8)
+    answers = list(predictor.stream([photos[1], black, photos[3]]))
+    assert [getattr(answer, "code", "") for answer in answers] == ["", "BAD_OUTPUT", ""]
+    assert answers[2] == predictor.predict(photos[3])
+    with pytest.raises(FireforgeError, match="BAD_OUTPUT"):
+        predictor.predict([photos[1], black])
+
+
+def test_the_threshold_in_the_file_decides_what_is_accepted(write_file, networks, card, photos, tmp_path):
+    best = load(write_file(tmp_path / "all.onnx", *networks["float32"](), card)).predict(photos, top=4)
+    assert all(answer.accepted for answer in best)
+    middle = float(np.median([answer.score for answer in best]))
+    strict = card.replace(postprocess=card.postprocess.replace(threshold=middle))
+    answers = load(write_file(tmp_path / "some.onnx", *networks["float32"](), strict)).predict(photos, top=4)
+    assert [answer.labels for answer in answers] == [answer.labels for answer in best]
+    assert [answer.accepted for answer in answers] == [answer.score >= middle for answer in best]
+    assert {answer.accepted for answer in answers} == {True, False}

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures made ready, kept in a run's folder: every process of a run maps the same file instead of decoding."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from fireforge.base.files import cannot_write, make_folder
+from fireforge.base.preprocess import ImageSteps
+from fireforge.base.trial import DataRef
+from fireforge.base.value import sha256_of
+from fireforge.data.dataset import Dataset
+from fireforge.data.open import open_ref
+from fireforge.data.pixels import load_pixels
+from fireforge.data.split import split
+
+Kept = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels uint8 (N, C, H, W), labels int64 (N,), sample ids int64 (N,)
+
+
+class PictureCache:
+    """The pictures of one data reference by part and steps.
+
+    A file's name is a digest of the data, its parts and the steps, so a file that is there is the right one; it gets
+    its name only when it is whole. The mean and the std are no part of it: pictures are kept before normalization.
+
+    Args:
+      folder: made where absent; None reads the data each time and keeps nothing.
+      ref: of the data; where its sha256 is "", nothing is kept either.
+      dataset: of the reference where the caller has it open; it is opened only when a picture must be read.
+    """
+
+    def __init__(self, folder: Path | None, ref: DataRef, dataset: Dataset | None = None) -> None:
+        self._folder = folder if ref.sha256 else None
+        self._ref = ref
+        self._dataset = dataset
+
+    def pictures(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+        """Pictures of some parts together.
+
+        Args:
+          parts: of "train", "val" and "test"; none for no pictures.
+          steps: how they are made ready.
+
+        Returns:
+          Pixels uint8 (N, C, H, W), labels int64 (N,), ids int64 (N,), by rising id.
+
+        Raises:
+          FireforgeError: DATA_CHANGED, a picture's own error, or CANNOT_WRITE.
+        """
+        if not parts:
+            shape = (0, steps.channels, *steps.crop)
+            return np.empty(shape, np.uint8), np.array([], np.int64), np.array([], np.int64)
+        if self._folder is None:
+            return self._read(parts, steps)
+        plain = steps.replace(mean=(0.0,) * steps.channels, std=(1.0,) * steps.channels)
+        stem = sha256_of([self._ref.to_json(), list(parts), plain.to_json()])[:20]
+        paths = [make_folder(self._folder) / f"{stem}.{name}.npy" for name in ("ids", "labels", "pixels")]
+        if not paths[-1].exists():  # written last
+            pixels, labels, ids = self._read(parts, steps)
+            for path, array in zip(paths, (ids, labels, pixels)):
+                _write(path, array)
+        ids, labels, pixels = (np.load(path, mmap_mode="c") for path in paths)
+        return pixels, np.asarray(labels), np.asarray(ids)
+
+    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+        if self._dataset is None:
+            self._dataset = open_ref(self._ref)
+        ids = split(self._dataset, self._ref).ids(*parts)
+        return load_pixels(self._dataset, ids, steps), self._dataset.targets[ids], ids
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    """Write an array under its name only when it is whole; two processes may do the same at once."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as stream:
+            np.save(stream, array)
+        os.replace(stream.name, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error

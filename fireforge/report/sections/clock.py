@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the time went."""
+
+from __future__ import annotations
+
+import fireforge.report.parts as parts
+import fireforge.report.show as show
+from fireforge.base.units import show_seconds
+from fireforge.report.markup import Markup
+from fireforge.report.run import Run
+from fireforge.report.spent import BASELINES, DATA, FINISH, Spent
+
+WORDS = {
+    DATA: ("Data", "read, checked, split, decoded"),
+    BASELINES: ("Baselines", "fitted and judged"),
+    FINISH: ("Finish", "compress, export, verify, measure"),
+}
+
+
+def clock(run: Run) -> Markup:
+    """Seconds of each stage by the run's clock, and of the work in it."""
+    if not run.spent:
+        return parts.section("time", "Time", parts.missing("The record holds no note of the clock."))
+    whole = sum(row.wall_s for row in run.spent)
+    rows = [_row(row, whole) for row in run.spent]
+    rows.append(("All", _allowed(run), show_seconds(whole), "", "", ""))
+    header = ("Stage", "", "Took, about", "Share", "", "Work in it")
+    lead = "By the clock of the run; work that runs side by side adds up to more than the clock shows."
+    table = parts.table(header, rows, words=(0, 1, 4), marked=(len(rows) - 1,))
+    return parts.section("time", "Time", table, lead=lead)
+
+
+def _row(row: Spent, whole_s: float) -> tuple[object, ...]:
+    name, what = _words(row)
+    share = row.wall_s / whole_s if whole_s else 0.0
+    return (
+        name,
+        what,
+        show_seconds(row.wall_s),
+        show.percent(share, digits=0),
+        parts.meter(share),
+        show_seconds(row.work_s) if row.work_s else "",
+    )
+
+
+def _words(row: Spent) -> tuple[str, str]:
+    if row.stage in WORDS:
+        return WORDS[row.stage]
+    return row.stage.capitalize(), f"{show.count(row.pieces)} {'training' if row.pieces == 1 else 'trainings'}"
+
+
+def _allowed(run: Run) -> str:
+    seconds = run.start.budget.seconds if run.start and run.start.budget else None
+    return "" if seconds is None else f"{show_seconds(seconds)} were given"
