@@ -59,10 +59,11 @@ def _blocks(cells: np.ndarray) -> np.ndarray:
     """All blocks of cells (N, rows, columns, BINS), normalized: float32 (N, D)."""
     count, rows, columns, _ = cells.shape
     size = min(BLOCK, rows), min(BLOCK, columns)
+    number = (rows - size[0] + 1) * (columns - size[1] + 1)
     windows = np.lib.stride_tricks.sliding_window_view(cells, size, axis=(1, 2))  # N, down, across, BINS, 2, 2
-    blocks = windows.transpose(0, 1, 2, 4, 5, 3).reshape(count, -1, size[0] * size[1] * BINS)
+    blocks = windows.transpose(0, 1, 2, 4, 5, 3).reshape(count, number, size[0] * size[1] * BINS)
     blocks = np.minimum(_unit(blocks), CLIP)
-    return _unit(blocks).reshape(count, -1)
+    return _unit(blocks).reshape(count, number * blocks.shape[2])
 
 
 def _unit(blocks: np.ndarray) -> np.ndarray:

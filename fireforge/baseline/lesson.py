@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from fireforge.baseline.sample import stratified
+from fireforge.baseline.sample import stratified_order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +35,12 @@ class Lesson:
         """A stratified sample of so many pictures; the same lesson where there are no more."""
         if count >= len(self):
             return self
-        kept = stratified(self.labels, count, seed=self.seed)
+        kept = np.sort(self._order[:count])
         return Lesson(pixels=self.pixels[kept], labels=self.labels[kept], classes=self.classes, seed=self.seed)
+
+    @functools.cached_property
+    def _order(self) -> np.ndarray:
+        return stratified_order(self.labels, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

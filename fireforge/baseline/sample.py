@@ -11,10 +11,7 @@ SAMPLE_EPOCH = -2  # no epoch of a training and not the split's, so that the dra
 
 
 def stratified(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
-    """Positions of a sample that depends on (seed, position) alone.
-
-    Every class gives its first picture, as long as the count allows; the others follow so that at any moment each class
-    has given the same share of its pictures, to within one. So a smaller sample is part of a larger one.
+    """Positions of a sample that depends on (seed, position) alone; a smaller sample is part of a larger one.
 
     Args:
       labels: int (N,).
@@ -24,16 +21,29 @@ def stratified(labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     Returns:
       int64 (min(count, N),), rising.
     """
+    return np.sort(stratified_order(labels, seed=seed)[:count])
+
+
+def stratified_order(labels: np.ndarray, *, seed: int) -> np.ndarray:
+    """All positions in the order in which they join a growing sample.
+
+    Every class gives its first picture; the others follow so that at any moment each class has given the same share of
+    its pictures, to within one.
+
+    Args:
+      labels: int (N,).
+      seed: of the order within the classes.
+
+    Returns:
+      int64 (N,).
+    """
     total = len(labels)
-    if count >= total:
-        return np.arange(total)
     drawn = uniform(seed, SAMPLE_EPOCH, np.arange(total), 0)
     order = np.lexsort((drawn, labels))
-    sorted_labels = labels[order]
-    _, starts, sizes = np.unique(sorted_labels, return_index=True, return_counts=True)
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
     rank = np.arange(total) - np.repeat(starts, sizes)
     share = np.where(rank == 0, -1.0, (rank + 0.5) / np.repeat(sizes, sizes))
-    return np.sort(order[np.argsort(share, kind="stable")[:count]])
+    return np.asarray(order[np.argsort(share, kind="stable")])
 
 
 def sample_words(count: int, total: int, *, kind: str, seed: int) -> str:

@@ -114,8 +114,8 @@ def fit_centres(features: np.ndarray, *, count: int, seed: int) -> tuple[np.ndar
 
 
 def _fit(fit: Callable[[], object]) -> Notes:
-    """Run a fit; what it warns of becomes notes, each once."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Run a fit on one thread; what it warns of becomes notes, each once."""
+    with one_thread(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit()
     lines = [" ".join(str(warning.message).split()) for warning in caught]

@@ -55,30 +55,30 @@ class Columns:
     part: str = ""
 
 
-def path_column(table: Table, find: Callable[[str], str]) -> str:
+def path_column(table: Table, tests: Sequence[Callable[[str], str]]) -> str:
     """The column that names pictures, told by its content.
 
     Args:
       table: the list.
-      find: the picture that a text names, or "".
+      tests: ways to find the picture that a text names, "" for none; a later, dearer one is asked only where those
+        before it find no column.
 
     Returns:
       The column with the most texts that name a picture that is there; otherwise one whose texts end like pictures;
       otherwise "".
     """
-    shares: dict[str, float] = {}
     rows = table.rows[:: max(1, len(table.rows) // SAMPLED)]
+    texts = {}
     for index, name in enumerate(table.columns):
-        cells = [row[index] for row in rows if row[index] != ""]
-        texts = [cell for cell in map(text_of, cells) if cell]
-        named = name.lower() in PATH_NAMES
-        if texts and (named or not all(text.isdecimal() for text in texts)):  # an epoch is no picture called 1.png
-            here, shaped = (
-                sum(map(test, texts)) / len(rows) for test in (lambda text: bool(find(text)), _is_file_like)
-            )
-            if max(here, shaped) >= ENOUGH:
-                shares[name] = 4 * here + 2 * shaped + named
-    return max(shares, key=lambda name: shares[name]) if shares else ""
+        found = [text_of(row[index]) for row in rows if row[index] != ""]
+        if name.lower() in PATH_NAMES or not all(text.isdecimal() for text in found):  # an epoch is no picture 1.png
+            texts[name] = found
+    for test in (*tests, _shaped):
+        hits = {name: sum(bool(test(text)) for text in found) for name, found in texts.items()}
+        best = max(hits, key=lambda name: (hits[name], name.lower() in PATH_NAMES), default="")
+        if best and hits[best] >= ENOUGH * len(rows):
+            return best
+    return ""
 
 
 def answer_columns(table: Table, path: str) -> tuple[Columns, Output]:
@@ -124,8 +124,8 @@ def text_of(cell: Json) -> str:
     return text[:-2] if text.endswith(".0") and text[:-2].removeprefix("-").isdecimal() else text
 
 
-def _is_file_like(text: str) -> bool:
-    return text.lower().endswith(SUFFIXES)
+def _shaped(text: str) -> str:
+    return text if text.lower().endswith(SUFFIXES) else ""
 
 
 def _label_column(table: Table, names: list[str]) -> str:

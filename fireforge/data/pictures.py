@@ -12,6 +12,8 @@ from fireforge.base.pixels import SUFFIXES
 from fireforge.data.sidefiles import part_of
 from fireforge.data.tree import FolderTree, Tree
 
+MOST_LETTERS = 4096  # of a path
+
 
 class Pictures:
     """The pictures of a tree, found by the texts of a list.
@@ -36,14 +38,18 @@ class Pictures:
         Returns:
           Its name in the tree; "" where there is none, or several fit.
         """
-        if not text or len(text) > 4096 or "\0" in text:
+        return self.exact(text) or self._by_end(text.replace("\\", "/"), part)
+
+    def exact(self, text: str) -> str:
+        """The picture at a path counted from the list or from the top; "" where there is none."""
+        if not text or len(text) > MOST_LETTERS or "\0" in text:
             return ""
         for written in dict.fromkeys((text, text.replace("\\", "/"))):
             for base in dict.fromkeys((self.folder, "")):
                 name = posixpath.normpath(posixpath.join(base, written))
                 if self._is_there(name):
                     return name
-        return self._by_end(text.replace("\\", "/"), part)
+        return ""
 
     def _is_there(self, name: str) -> bool:
         if name.startswith(("/", "../")) or name in ("", ".", ".."):
@@ -54,7 +60,7 @@ class Pictures:
 
     def _by_end(self, text: str, part: str) -> str:
         """The only picture whose path ends like the text, with as many of its folders as agree."""
-        pieces = [piece for piece in text.split("/") if piece not in ("", ".", "..")]
+        pieces = [piece for piece in text[-MOST_LETTERS:].split("/") if piece not in ("", ".", "..")]
         if not pieces:
             return ""
         fits = [*self._ends.get(pieces[-1], ()), *self._stems.get(pieces[-1], ())]

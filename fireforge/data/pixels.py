@@ -48,10 +48,10 @@ def choose_steps(
 ) -> ImageSteps:
     """How the pictures become a network's input, by looking at the training part alone.
 
-    Gray if every training picture is gray. Training pictures of one size up to 64 px are kept as they are. Otherwise
-    the shorter side is resized to the median shorter side, rounded down to a multiple of 8 and held within 24 to 224,
-    and the centre square is cut out. Mean and std of each channel come from at most 4,096 training pictures, chosen by
-    their ids, to 2 decimals, std at least 1.
+    At most 4,096 training pictures are looked at, chosen by their ids. Gray if every one of them is gray. Pictures of
+    one size up to 64 px are kept as they are. Otherwise the shorter side is resized to the median shorter side, rounded
+    down to a multiple of 8 and held within 24 to 224, and the centre square is cut out. Mean and std of each channel
+    are given to 2 decimals, std at least 1.
 
     Args:
       dataset: the pictures.
@@ -69,12 +69,14 @@ def choose_steps(
         raise FireforgeError("BAD_SIZE", f"an image size of {image_size} px", allowed="1 to 4096")
     if not len(train_ids):
         raise FireforgeError("NO_DATA", "no training pictures to look at", where=dataset.source)
+    order = np.argsort(uniform(0, 0, np.asarray(train_ids), 0), kind="stable")[:STATISTICS]
+    chosen = np.asarray(train_ids)[np.sort(order)]
     looks = [
         look(dataset.read(sample), where=dataset.where(sample), full=False)
-        for sample in each(train_ids, stage="look", progress=progress)
+        for sample in each(chosen, stage="look", progress=progress)
     ]
     resize, crop = _geometry(looks, image_size)
-    gray = all(_is_gray(dataset, int(sample), item.mode) for sample, item in zip(train_ids, looks))
+    gray = all(_is_gray(dataset, int(sample), item.mode) for sample, item in zip(chosen, looks))
     channels = 1 if gray else 3
     steps = ImageSteps(
         channels=channels,
@@ -84,8 +86,7 @@ def choose_steps(
         mean=(0.0,) * channels,
         std=(255.0,) * channels,
     )
-    chosen = np.argsort(uniform(0, 0, np.asarray(train_ids), 0), kind="stable")[:STATISTICS]
-    mean, std = _statistics(dataset, np.asarray(train_ids)[np.sort(chosen)], steps, progress)
+    mean, std = _statistics(dataset, chosen, steps, progress)
     return steps.replace(mean=mean, std=std)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ from fireforge.base.errors import FireforgeError
 
 HEAD_BYTES = 512  # enough to tell what a file is, a tar included
 MAX_DEPTH = 32  # folders below the root
+DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Tree(Protocol):
@@ -100,8 +102,16 @@ def is_hidden(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A name in which bytes that are not UTF-8 are replaced by U+FFFD."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A name as it can be shown: control characters, direction marks and bytes that are not UTF-8 are escaped."""
+    return name if name.isprintable() else "".join(map(_shown, name))
+
+
+def _shown(letter: str) -> str:
+    if 0xDC80 <= ord(letter) <= 0xDCFF:  # a byte that was not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    if letter in DIRECTION_MARKS or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"):
+        return letter.encode("unicode_escape").decode("ascii")
+    return letter
 
 
 def _listing(root: str, folder: str) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ from fireforge.jobs.settle import betters, choose, promises, refuse_if_infeasibl
 from fireforge.jobs.timetable import BASELINES_SHARE, DEFAULT_SECONDS, finish_seconds, seconds_of
 from fireforge.report.card import write_card
 from fireforge.report.page import write_report
+from fireforge.train.world import make_world
 
 CACHE = "cache"  # folder of pictures made ready
 HOPELESS_S = 8.0  # of training where no network can keep a limit: the nearest comes with the answer all the same
@@ -68,6 +69,7 @@ def build(
     budget, wish = budget or Budget(), wish or Wish()
     folder = Path(out or default_folder(str(data)))
     check_place(folder)
+    make_world(wish.device)  # refuses a device that is not there before anything is read
     replay = _past(wish.replay, folder)
     if replay is not None:
         budget, wish = as_replayed(replay, budget, wish)

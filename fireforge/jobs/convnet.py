@@ -61,6 +61,43 @@ class Plan(Value):
     why: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The time that a network is given.
+
+    Args:
+      seconds: in all.
+      left_s: seconds that are left after measuring.
+      a_picture_s: seconds that one picture of an epoch takes.
+    """
+
+    seconds: float
+    left_s: float
+    a_picture_s: float
+
+
+def plan_for(given: Given, lesson: Lesson, *, asked: int) -> Plan:
+    """As many epochs as the time pays for; where these are fewer than six, six on a sample.
+
+    Args:
+      given: the time.
+      lesson: the training part.
+      asked: pictures that are answered in the same time.
+
+    Returns:
+      The plan; no pictures where the time does not pay for what is worth training.
+    """
+    left_s = SAFETY * given.left_s - ANSWER_SHARE * given.a_picture_s * asked
+    seen, total = max(0, int(left_s / given.a_picture_s)), len(lesson)
+    least = max(LEAST_SEEN, EPOCHS[0] * lesson.classes)
+    if seen < least:
+        need_s = (least + ANSWER_SHARE * asked) * given.a_picture_s / SAFETY
+        return Plan(pictures=0, epochs=0, why=too_little(need_s, given.seconds, given.left_s))
+    if seen >= EPOCHS[0] * total:
+        return Plan(pictures=total, epochs=min(EPOCHS[1], seen // total), why="")
+    return Plan(pictures=seen // EPOCHS[0], epochs=EPOCHS[0], why=pays_for(given.seconds))
+
+
 class NetBaseline:
     """A small standard ConvNet on one run's data.
 
@@ -132,14 +169,8 @@ class NetBaseline:
         if not np.isfinite(seconds):
             return Plan(pictures=len(self._lesson), epochs=EPOCHS[1], why="").to_json()
         a_picture_s = self._probe()
-        left = SAFETY * clock.left() - ANSWER_SHARE * a_picture_s * len(self._exam)
-        seen, total = max(0, int(left / a_picture_s)), len(self._lesson)
-        least = max(LEAST_SEEN, EPOCHS[0] * self._lesson.classes)
-        if seen < least:
-            return Plan(pictures=0, epochs=0, why=too_little(least * a_picture_s, seconds, clock.left())).to_json()
-        if seen >= EPOCHS[0] * total:
-            return Plan(pictures=total, epochs=min(EPOCHS[1], seen // total), why="").to_json()
-        return Plan(pictures=seen // EPOCHS[0], epochs=EPOCHS[0], why=pays_for(seconds)).to_json()
+        given = Given(seconds=seconds, left_s=clock.left(), a_picture_s=a_picture_s)
+        return plan_for(given, self._lesson, asked=len(self._exam)).to_json()
 
     def _probe(self) -> float:
         """Seconds of one picture in one epoch, by a short training in a folder that is thrown away."""

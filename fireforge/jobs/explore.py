@@ -10,12 +10,13 @@ import numpy as np
 
 from fireforge.base.budget import Budget
 from fireforge.base.candidates import Candidates
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import Exit, FireforgeError, lookup
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json, canonical_json
 from fireforge.export.lean import lean_json
 from fireforge.jobs.begin import command_line
+from fireforge.jobs.calibrate import longest_card
 from fireforge.jobs.crew import Crew
 from fireforge.jobs.deliver import card_of
 from fireforge.jobs.interrupt import ends_early
@@ -24,7 +25,8 @@ from fireforge.jobs.pace import Pace
 from fireforge.jobs.prospect import DRAWS
 from fireforge.jobs.search import JUDGED, Course, Plan, Search
 from fireforge.jobs.untrained import quick_enough
-from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, winner_of, worth
+from fireforge.nets.families import NETWORKS
+from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
 
@@ -33,6 +35,7 @@ USEFUL_PICTURES = 20_000  # ... nor on so many pictures ...
 USEFUL_SHARE = 0.5  # ... in this share of all workers' time is not worth starting
 WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
 LEAST_PICTURES = 256
+NAMED_PX = 128  # side of the input of a network that is asked for by name, at most
 EARLIER = 3  # networks of an earlier run that start beside the new ones
 MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
 LADDER_WHY = "the broadest search whose shortest form fits the time"
@@ -57,7 +60,7 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     run = search.run
     mirror = bool(run.choice("mirror", lambda: mirrors(search.scene), why=MIRROR_WHY))
     with Crew(search.device, data_bytes=_data_bytes(search)) as crew, ends_early(search.clock, crew):
-        kept = _survey(search, budget)
+        kept = (named(search),) if search.net else _survey(search, budget)
         plan = Plan(search=search, mirror=mirror)
         pace = Pace(run, search.clock, crew, plan.orders(()))
         plan = plan.with_manners(pace.manners([plan.trial(one, Course(epochs=1)) for one in _middling(kept)]))
@@ -75,7 +78,8 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
     """
     scene = search.scene
     inputs = [(scene.steps.channels, *size) for size in scene.sizes]
-    draws = Draws(number=DRAWS, seed=search.seed, card_bytes=len(canonical_json(lean_json(card_of(scene))).encode()))
+    card = canonical_json(lean_json(longest_card(card_of(scene))))
+    draws = Draws(number=DRAWS, seed=search.seed, card_bytes=len(card.encode()))
     found = survey(SPACES, inputs, classes=len(scene.dataset.labels), budget=budget, draws=draws)
     ledger = Candidates(counted=found.counted, rejected=found.rejected, kept=len(found.kept))
     search.run.once("candidates", ledger.to_json)
@@ -83,6 +87,22 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
         shape = " x ".join(map(str, scene.input_shape))
         raise FireforgeError("INFEASIBLE", f"the spaces hold no network for {shape}", exit_code=Exit.INFEASIBLE)
     return found.kept or (found.nearest,)
+
+
+def named(search: Search) -> Candidate:
+    """The one network that was asked for by name, at the greatest of the sizes up to NAMED_PX.
+
+    Raises:
+      FireforgeError: UNKNOWN_NAME, or BAD_SPEC where it cannot take the pictures.
+    """
+    scene = search.scene
+    size = max((size for size in scene.sizes if min(size) <= NAMED_PX), default=scene.sizes[0])
+    preset = lookup(NETWORKS, search.net, "network")
+    found = counted(preset(len(scene.dataset.labels), input_shape=(scene.steps.channels, *size)))
+    if found is None:
+        shape = " x ".join(map(str, (scene.steps.channels, *size)))
+        raise FireforgeError("BAD_SPEC", f"{search.net} cannot take pictures of {shape}", do="a larger --image-size")
+    return found
 
 
 def _middling(kept: Sequence[Candidate]) -> list[Candidate]:
@@ -111,6 +131,8 @@ def _affordable(search: Search, kept: Sequence[Candidate], pace: Pace, crew: Cre
 def _ladder(search: Search, light: Sequence[Candidate], pace: Pace, crew: Crew) -> str:
     """The broadest ladder that the time pays for."""
     samples = len(search.scene.part("train"))
+    if search.net:
+        return ALONE
     if not math.isfinite(search.clock.seconds):
         return next(iter(LADDERS))
     middling = float(np.median([pace.seconds(candidate) for candidate in light]))
@@ -122,6 +144,8 @@ def _starters(search: Search, light: Sequence[Candidate], budget: Budget, *, num
     by_digest = {candidate.spec.digest(): candidate for candidate in light}
 
     def choose() -> Json:
+        if search.net:
+            return list(by_digest)
         quick = quick_enough(search.scene, light, budget, number=number, clock=search.clock.part(0.1))
         return [candidate.spec.digest() for candidate in quick]
 

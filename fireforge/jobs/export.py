@@ -12,6 +12,7 @@ from fireforge.base.progress import Progress, silent
 from fireforge.base.start import Start
 from fireforge.compress.stages import STAGES
 from fireforge.export.targets import TARGETS
+from fireforge.jobs.calibrate import calibrated
 from fireforge.jobs.deliver import context_of, model_of, write_verified
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import look
@@ -52,11 +53,11 @@ def export(
     winner = winner_of(list(trials.values()))
     ref = Start.from_json(start).data
     scene = look(ref.source, seed=ref.seed, known=winner.trial.preprocess)
-    model = trained = model_of(scene, winner, run.path)
     context = context_of(scene, clock=Deadline(), progress=progress)
-    for stage in stages:
-        model, _ = STAGES[stage](model, context)
     name = "model.onnx" if form == "float32" else f"model-{form}.onnx"
     with run:
+        model = trained = calibrated(model_of(scene, winner, run.path), scene, run)
+        for stage in stages:
+            model, _ = STAGES[stage](model, context)
         path = Path(out) if out else run.path / name
         return write_verified(model, path, scene=scene, run=run, trained=trained, target=target)

@@ -32,6 +32,7 @@ class Search:
       device: see `fireforge.train.world.make_world`.
       clock: the time of the whole search.
       progress: receives updates.
+      net: a name of `fireforge.nets.families.NETWORKS`, to train it alone; "" to search.
     """
 
     scene: Scene
@@ -40,6 +41,7 @@ class Search:
     device: str
     clock: Deadline
     progress: Progress
+    net: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

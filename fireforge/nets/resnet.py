@@ -15,9 +15,11 @@ DEFAULTS: dict[str, Param] = {
     "width": 16,  # filters of the stem and the first stage
     "stages": 3,  # each halves the map, the first excepted, and doubles the filters
     "widths": "",  # filters of each stage, as "16,32,64", in the place of width and stages
+    "stem": 0,  # filters of the stem; 0 for those of the first stage
     "stem_kernel": 3,
     "stem_stride": 1,
     "stem_pool": False,  # 3x3 max pool with stride 2 behind the stem, as the networks for 224 px have it
+    "first_stride": 1,  # of the first stage; the others have 2
     "dropout": 0.0,
 }
 
@@ -39,19 +41,20 @@ def resnet(spec: NetSpec) -> Graph:
       paper takes option A there, so ResNet-20 has 272,474 parameters instead of 269,722.
     """
     p = read_params(spec, DEFAULTS)
-    for name in ("blocks", "width", "stages", "stem_stride"):
+    for name in ("blocks", "width", "stages", "stem_stride", "first_stride"):
         need(p[name] >= 1, f"got {p[name]}", where=f"resnet.{name}", allowed="at least 1")
+    need(p["stem"] >= 0, f"got {p['stem']}", where="resnet.stem", allowed="0 or more")
     need(0 <= p["dropout"] < 1, f"got {p['dropout']}", where="resnet.dropout", allowed="0 to below 1")
     widths = int_list(p["widths"], where="resnet.widths") or tuple(p["width"] << i for i in range(p["stages"]))
     need(min(widths) >= 1, f"got {widths}", where="resnet.widths", allowed="at least 1 each")
     b = Builder(spec)
     need(p["stem_kernel"] in (3, 5, 7), f"got {p['stem_kernel']}", where="resnet.stem_kernel", allowed="3, 5 or 7")
-    x = b.relu(_conv(b, b.input, widths[0], p["stem_kernel"], name="stem", stride=p["stem_stride"]))
+    x = b.relu(_conv(b, b.input, p["stem"] or widths[0], p["stem_kernel"], name="stem", stride=p["stem_stride"]))
     if p["stem_pool"]:
         x = b.max_pool(x, 3, name="stem_pool", stride=2, pad=1)
     for stage, width in enumerate(widths, 1):
         for block in range(1, p["blocks"] + 1):
-            stride = 2 if stage > 1 and block == 1 else 1
+            stride = 1 if block > 1 else 2 if stage > 1 else p["first_stride"]
             x = _basic(b, x, width, stride=stride, name=f"stage{stage}.block{block}")
     x = b.flatten(b.global_average_pool(x))
     x = b.dropout(x, p["dropout"])

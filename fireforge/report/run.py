@@ -24,12 +24,39 @@ from fireforge.base.journal import Entry, Journal
 from fireforge.base.parity import ParityReport
 from fireforge.base.prediction import Prediction
 from fireforge.base.record import RunRecord, StageReport
+from fireforge.base.spec import NetSpec
 from fireforge.base.start import Start
 from fireforge.base.value import Value
 from fireforge.report.spent import Note, Spent, spent
 
 RECORD = "record.jsonl"
 T = TypeVar("T", bound=Value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier(Value):
+    """What a run took over from another one.
+
+    Args:
+      run: the other's folder.
+      trials: its trials, the winner first.
+    """
+
+    run: str
+    trials: tuple[RunRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Longer(Value):
+    """A longer time that a run was given.
+
+    Args:
+      seconds: in all.
+      command: what was typed.
+    """
+
+    seconds: float
+    command: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +72,8 @@ class Run:
       candidates: how many were counted and rejected.
       counted: costs of the networks that could have been trained; None where the record lacks them.
       trials: one a digest, in order.
-      earlier: trials of the run that this one started from, one a digest.
+      earlier: what was taken over from another run; None for nothing.
+      longer: longer times that the run was given, in order.
       calibration: temperature and threshold; None where the record lacks them.
       stages: of compression, one a name, in order.
       exports: one a path.
@@ -64,7 +92,8 @@ class Run:
     candidates: Candidates | None = None
     counted: Counted | None = None
     trials: tuple[RunRecord, ...] = ()
-    earlier: tuple[RunRecord, ...] = ()
+    earlier: Earlier | None = None
+    longer: tuple[Longer, ...] = ()
     calibration: Calibration | None = None
     stages: tuple[StageReport, ...] = ()
     exports: tuple[Exported, ...] = ()
@@ -78,12 +107,26 @@ class Run:
         """The data's description; None where the record lacks it."""
         return self.start.dataset if self.start else None
 
+    def judged(self) -> tuple[RunRecord, ...]:
+        """Networks with an accuracy and a count: trials, and baselines that are networks."""
+        records = (*self.trials, *(row.record for row in self.baselines if row.record is not None))
+        return tuple(record for record in records if record.accuracy is not None and record.trial.cost is not None)
+
+    def seconds_given(self) -> float | None:
+        """The longest time that a build was given; None for no limit, or where the record does not say."""
+        first = self.start.budget.seconds if self.start and self.start.budget else None
+        return max((row.seconds for row in self.longer), default=first)
+
     def varied(self) -> frozenset[str]:
-        """Parameters in which the trials' networks differ; all of them where there is one network only."""
-        specs = [trial.trial.spec for trial in self.trials]
-        names = {name for spec in specs for name in spec.params}
-        differ = {name for name in names if len({spec.params.get(name) for spec in specs}) > 1}
-        return frozenset(differ or names)
+        """Parameters in which networks of one family differ, and all of a family that was tried with one network."""
+        families: dict[str, list[NetSpec]] = {}
+        for trial in self.judged() or self.trials:
+            families.setdefault(trial.trial.spec.family, []).append(trial.trial.spec)
+        found: set[str] = set()
+        for specs in families.values():
+            names = {name for spec in specs for name in spec.params}
+            found |= {name for name in names if len({spec.params.get(name) for spec in specs}) > 1} or names
+        return frozenset(found)
 
     def chosen(self) -> RunRecord | None:
         """The last trial of the network that the answer names; None without an answer or such a trial."""
@@ -132,7 +175,8 @@ def read_run(run_folder: str | Path) -> Run:
         candidates=values.last("candidates", Candidates),
         counted=values.last("counted", Counted),
         trials=values.unique("trial", RunRecord, lambda value: value.trial_digest),
-        earlier=values.unique("earlier", RunRecord, lambda value: value.trial_digest),
+        earlier=values.last("earlier", Earlier),
+        longer=values.all("longer", Longer),
         calibration=values.last("calibration", Calibration),
         stages=values.unique("stage", StageReport, lambda value: value.stage),
         exports=values.unique("export", Exported, lambda value: value.path),

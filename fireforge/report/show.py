@@ -47,6 +47,11 @@ def count(number: float | None) -> str:
     return NONE if number is None else f"{number:,.0f}"
 
 
+def some(number: int, what: str) -> str:
+    """A count with its noun: "1 trial", "12 trials"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def compact(number: float | None) -> str:
     """A large count as "861 M" or "12.4 k"; a dash for None."""
     if number is None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from fireforge.base.journal import Entry
 from fireforge.base.value import Json, Value
 
-DATA, BASELINES, FINISH = "data", "baselines", "finish"
+DATA, BASELINES, SURVEY, RUNG, FINISH = "data", "baselines", "survey", "rung", "finish"
 STAGE = {
     "start": DATA,
     "baseline": BASELINES,
+    "candidates": SURVEY,
     "calibration": FINISH,
     "parity": FINISH,
     "export": FINISH,
@@ -39,7 +40,7 @@ class Spent:
     """What one stage took.
 
     Args:
-      stage: "data", "baselines", "rung 0" and so on, "finish".
+      stage: "data", "baselines", "survey", "rung 0" and so on, "finish".
       wall_s: by the clock, about: to the nearest note of the clock before and after.
       work_s: that its pieces say they took, added up; more than the wall where they ran side by side.
       pieces: of work that say so.
@@ -54,9 +55,10 @@ class Spent:
 def spent(entries: Sequence[Entry]) -> tuple[Spent, ...]:
     """The time of each stage, in the order in which they began.
 
-    The clock's notes stand between the other entries. What lies between two notes goes to the entries between them, at
-    most the seconds that they tell of themselves; the rest was the beginning of what comes next. Before the first note
-    the rest is data, after the last it is the finish. The wall-clock times add up to the answer's seconds.
+    The clock's notes stand between the other entries. What lies between two notes goes to the entries between them by
+    the seconds that they tell of themselves. What is left over belongs to data where that had just been read, otherwise
+    to the last of these entries; but what a training leaves over is the beginning of what comes next, since a training
+    tells of all its time. The wall-clock times add up to the answer's seconds.
 
     Args:
       entries: of a whole record; those before the last start do not count.
@@ -91,17 +93,18 @@ def _share(seconds: float, waiting: Sequence[Entry], wall: dict[str, float]) -> 
     for entry in waiting:
         wall[_stage(entry)] += _seconds(entry) * min(1.0, seconds / max(whole, 1e-9))
     rest = max(0.0, seconds - whole)
-    for type, stage in (("start", DATA), ("answer", FINISH)):
-        if rest and any(entry.type == type for entry in waiting):
-            wall[stage] += rest
-            return seconds
-    return seconds - rest
+    stages = [_stage(entry) for entry in waiting]
+    owners = [DATA] if DATA in stages else [stage for stage in stages if not stage.startswith(RUNG)]
+    if not owners:
+        return seconds - rest
+    wall[owners[-1]] += rest
+    return seconds
 
 
 def _stage(entry: Entry) -> str:
     """The stage of an entry; "" for one that belongs to none."""
     if entry.type == "trial":
-        return f"rung {entry.value['trial']['rung']}"
+        return f"{RUNG} {entry.value['trial']['rung']}"
     return STAGE.get(entry.type, "")
 
 

@@ -142,6 +142,7 @@ def _compare(batch: Sequence[bytes], predictor: Predictor, reference: Reference,
     found.note("output", _relative(want, got), INT8_BOUND if reference.quantized else FLOAT_BOUND)
     if reference.quantized:
         found.note("output mean", _relative(want, got, mean=True), INT8_MEAN_BOUND)
+    found.note("postprocess", float(predictor.card.postprocess != card.postprocess), 0.0)
     scores = softmax(want, temperature=card.postprocess.temperature)
     answers = predictor.predict(list(batch), top=len(predictor.labels))
     told = [dict(zip(answer.labels, answer.scores)) for answer in answers]

@@ -48,6 +48,7 @@ class Rung:
     last: bool
 
 
+ALONE = "alone"  # one network that was asked for by name
 # The last rung leaves a margin for the estimate: a schedule that is cut off is worth less than one that ends early.
 LADDERS: dict[str, tuple[Step, ...]] = {
     "broad": (
@@ -65,6 +66,7 @@ LADDERS: dict[str, tuple[Step, ...]] = {
         Step(number=2, share=0.25, least_epochs=2, least_pictures=3_000, most_epochs=15),
         Step(number=1, share=0.88, least_epochs=2, least_pictures=3_000, most_epochs=150),
     ),
+    ALONE: (Step(number=1, share=0.9, least_epochs=1, least_pictures=1, most_epochs=200),),
 }
 
 
@@ -76,13 +78,15 @@ def fitting_ladder(paid: float, *, samples: int) -> str:
       samples: pictures of an epoch.
 
     Returns:
-      A name of LADDERS; the last where none fits.
+      A name of LADDERS; "short" where none fits.
     """
     for name, steps in LADDERS.items():
+        if name == ALONE:
+            continue
         least = [step.number * min(step.least_epochs * samples, step.least_pictures) for step in steps]
         if sum(least) <= paid:
             return name
-    return list(LADDERS)[-1]
+    return "short"
 
 
 # all candidates of one rung -> their records, in the same order; fewer where the time is up

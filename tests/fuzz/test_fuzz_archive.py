@@ -19,14 +19,12 @@ import resource
 import struct
 import tarfile
 import time
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from fireforge.base.errors import FireforgeError
@@ -204,15 +202,3 @@ def test_mutated_archives(tmp_path: Path) -> None:
     print(number, "inputs:", dict(sorted(codes.items())))
     assert codes.get("opened", 0) > 0
     assert SECONDS < 4 or {"ARC_TRUNCATED", "ARC_PATH", "ARC_BOMB", "ARC_METHOD", "ARC_LINK"} <= set(codes)
-
-
-FOUND: dict[str, tuple[str, str]] = {}
-
-
-@pytest.mark.parametrize("name", sorted(FOUND))
-def test_what_was_found_before(tmp_path: Path, name: str) -> None:
-    """Inputs that once broke a reader."""
-    suffix, data = FOUND[name]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        outcome(tmp_path / f"in{suffix}", zlib.decompress(base64.b85decode(data)))

@@ -151,8 +151,8 @@ def _load(kind: str, structure: Structure, data: bytes, where: str, max_pixels: 
         code = "IMG_TRUNCATED" if "truncated" in str(error) and kind != "PNG" else "IMG_CORRUPT"
         raise FireforgeError(code, f"cannot be decoded whole: {error}", where=where) from error
     key = image.info.get("transparency")
-    if structure.depth in (2, 4) and structure.colour == 0 and isinstance(key, int):
-        image.info["transparency"] = key * 255 // (2**structure.depth - 1)  # Pillow scales the pixels only
+    if structure.depth < 8 and structure.colour == 0 and isinstance(key, int):
+        image.info["transparency"] = min(255, key * 255 // (2**structure.depth - 1))  # Pillow scales the pixels only
     return image
 
 

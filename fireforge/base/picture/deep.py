@@ -47,7 +47,7 @@ def _unpacked(data: bytes, rawmode: str) -> tuple[PngImagePlugin.PngImageFile, n
     """The picture with its stored bytes unpacked in another way than Pillow chooses, and its array (H, W, ...)."""
     image = PngImagePlugin.PngImageFile(io.BytesIO(data))
     if rawmode:
-        image.tile = [tile._replace(args=rawmode) for tile in image.tile]
+        image.tile = [(*tile[:3], rawmode) for tile in image.tile]  # type: ignore[misc]  # plain tuples before Pillow 11
     image.load()
     return image, np.asarray(image)
 

@@ -7,6 +7,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.picture.structure import Structure, check_sides
 
 ANIMATED = 0x02
+MOST_PIXELS, MOST_PACKED = 25_000_000, 5_000  # above so many pixels, no more than so many for one byte
 
 
 def walk_webp(data: bytes, *, where: str) -> Structure:
@@ -20,7 +21,7 @@ def walk_webp(data: bytes, *, where: str) -> Structure:
       Its size, which is known before the decoder sets memory aside.
 
     Raises:
-      FireforgeError: IMG_TRUNCATED or IMG_CORRUPT.
+      FireforgeError: IMG_TRUNCATED, IMG_CORRUPT, or IMG_TOO_LARGE where a few bytes would fill the memory.
     """
     stop = int.from_bytes(data[4:8], "little") + 8
     if stop > len(data) or len(data) < 30:
@@ -29,6 +30,10 @@ def walk_webp(data: bytes, *, where: str) -> Structure:
     if size is None:
         raise FireforgeError("IMG_CORRUPT", "a head of no known kind", where=where)
     check_sides(size, where=where)
+    if size[0] * size[1] > max(MOST_PIXELS, MOST_PACKED * len(data)):
+        what = f"{size[0]} x {size[1]} px in {len(data)} bytes"
+        allowed = f"up to {MOST_PIXELS / 1e6:.0f} Mpx, or {MOST_PACKED} px a byte"
+        raise FireforgeError("IMG_TOO_LARGE", what, where=where, allowed=allowed)
     if data[12:16] == b"VP8X" and data[20] & ANIMATED:
         notes.append("IMG_FRAMES")
     return Structure(data=data, size=size, notes=tuple(notes))

@@ -26,6 +26,7 @@ PACKED = {b"\x1f\x8b": "tar.gz", b"BZh": "tar.bz2", b"\xfd7zXZ\x00": "tar.xz"}
 ZIP_HEADS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08PK\x03\x04")
 XZ_MEMORY_BYTES = 128 * 2**20  # xz -9 asks for 65 MiB
 HEAD_BYTES = 64 * 2**10
+BZIP2_BYTES = 2**20  # a block of bzip2 must be there whole before anything comes out
 
 
 class Unpacker(Protocol):
@@ -116,6 +117,7 @@ def kind_of_stream(stream: BinaryIO) -> str:
         return "tar"
     for magic, kind in PACKED.items():
         if head.startswith(magic):
+            head += stream.read(BZIP2_BYTES) if kind == "tar.bz2" else b""
             return kind if is_header(_first_block(head, kind)) else ""
     return next((kind for magic, kind in OTHERS.items() if head.startswith(magic)), "")
 

@@ -52,6 +52,9 @@ class Stamp:
     def open(self) -> BinaryIO:
         """The file, which must be the same still.
 
+        Returns:
+          It, open for reading; the caller closes it.
+
         Raises:
           FireforgeError: NO_FILE or DATA_CHANGED.
         """
@@ -162,7 +165,10 @@ class UnpackedStore:
             return _pread(self.unpack(), at, count, self.stamp.source)
 
     def unpack(self) -> BinaryIO:
-        """The unpacked stream as a file, made at the first call; where the packed one is damaged, what came before.
+        """Unpack the stream at the first call.
+
+        Returns:
+          It as a file; where the packed one is damaged, what came before.
 
         Raises:
           FireforgeError: ARC_BOMB, NO_FILE, DATA_CHANGED, or CANNOT_WRITE where the disk is full.

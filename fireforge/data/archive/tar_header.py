@@ -36,10 +36,8 @@ def is_header(block: bytes) -> bool:
     except ValueError:
         return False
     rest = block[:148] + block[156:]
-    total = sum(rest) + SPACES
-    return stated == total or stated == total - 256 * sum(
-        byte > 127 for byte in rest
-    )  # old writers summed signed bytes
+    over = SPACES + sum(rest) - stated
+    return not over or over == 256 * sum(byte > 127 for byte in rest)  # some old writers summed signed bytes
 
 
 def read_header(block: bytes) -> Header:

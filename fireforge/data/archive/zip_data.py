@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from fireforge.base.errors import FireforgeError
 from fireforge.data.archive.limits import Tally
 from fireforge.data.archive.member import DEFLATED, STORED, Member, tidy
 from fireforge.data.archive.zip_directory import ENCRYPTED, UTF8, Entry, decode_name
@@ -240,8 +239,3 @@ def _inflate(stored: bytes, count: int) -> bytes:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, count)
     except zlib.error as error:
         raise ValueError(f"its data is damaged: {error}") from error
-
-
-def broken(source: str, name: str, error: ValueError) -> FireforgeError:
-    """The error of a member whose data cannot be read."""
-    return FireforgeError("ARC_CRC", str(error), where=f"{source}: {name[:200]!a}")

@@ -30,6 +30,8 @@ from fireforge.data.tree import Tree, printable
 
 ACCEPTS = f"an archive ({KINDS}) of class folders, of a list and its pictures, or of npz, idx or CIFAR files"
 
+REASONS = {"ARC_NESTED": "an archive inside the archive, which was not opened"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Below:
@@ -128,7 +130,7 @@ def _why(tree: Tree, name: str) -> tuple[str, str]:
     if sniff(head):
         return "", ""
     if is_archive(head):
-        return "ARC_NESTED", "an archive inside the archive, which was not opened"
+        return "ARC_NESTED", REASONS["ARC_NESTED"]
     error = refusal(head)
     return error.code, error.what
 
@@ -167,7 +169,9 @@ def _open_inner_npz(tree: Tree, name: str, source: str) -> Dataset:
             return open_npz(path)
         except FireforgeError as error:
             where, what = (text.replace(path, place(source, name)) for text in (error.where, error.what))
-            raise FireforgeError(error.code, what, where=where, allowed=error.allowed, do=error.do) from error
+            raise FireforgeError(
+                error.code, what, where=where, allowed=error.allowed, do=error.do, exit_code=error.exit_code
+            ) from error
 
 
 def _below(name: str, top: str) -> str:

@@ -149,7 +149,7 @@ def _list(tree: Tree, name: str, *, named: bool) -> list[_List]:
     """A file as a list; nothing where it names no pictures, or no classes, and is not asked to."""
     table = read_table(tree.read(name), where=_full(tree.source, name))
     pictures, part = Pictures(tree, posixpath.dirname(name)), part_of(name)
-    path = path_column(table, functools.partial(pictures.find, part=part))
+    path = path_column(table, (pictures.exact, functools.partial(pictures.find, part=part)))
     if path and table.rows and (named or len(table.columns) > 1):
         columns, output = answer_columns(table, path)
         return [_List(name, table, pictures, columns, output, part)]

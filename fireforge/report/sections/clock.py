@@ -8,11 +8,12 @@ import fireforge.report.show as show
 from fireforge.base.units import show_seconds
 from fireforge.report.markup import Markup
 from fireforge.report.run import Run
-from fireforge.report.spent import BASELINES, DATA, FINISH, Spent
+from fireforge.report.spent import BASELINES, DATA, FINISH, SURVEY, Spent
 
 WORDS = {
     DATA: ("Data", "read, checked, split, decoded"),
     BASELINES: ("Baselines", "fitted and judged"),
+    SURVEY: ("Survey", "networks counted, rejected, timed"),
     FINISH: ("Finish", "compress, export, verify, measure"),
 }
 
@@ -46,9 +47,9 @@ def _row(row: Spent, whole_s: float) -> tuple[object, ...]:
 def _words(row: Spent) -> tuple[str, str]:
     if row.stage in WORDS:
         return WORDS[row.stage]
-    return row.stage.capitalize(), f"{show.count(row.pieces)} {'training' if row.pieces == 1 else 'trainings'}"
+    return row.stage.capitalize(), show.some(row.pieces, "training")
 
 
 def _allowed(run: Run) -> str:
-    seconds = run.start.budget.seconds if run.start and run.start.budget else None
+    seconds = run.seconds_given()
     return "" if seconds is None else f"{show_seconds(seconds)} were given"

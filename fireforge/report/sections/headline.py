@@ -37,8 +37,15 @@ def _infeasible(answer: Answer) -> Markup | None:
 
 
 def _beaten(answer: Answer) -> Markup | None:
-    """A plain warning where a method without a network is better on the same pictures."""
+    """A plain warning where a method without a network is better on the same pictures, or no worse in all."""
     better, own = answer.beaten_by(), answer.on_validation()
+    if answer.instead is not None:
+        simple = answer.instead
+        told = (
+            f" needs no network, keeps all limits and is no worse: {show.percent(simple.accuracy)} on the validation "
+        )
+        told += f"part with {show.bytes_words(simple.bytes or None)}, the network {show.percent(own)}."
+        return tag("p", tag("strong", "Simpler: "), parts.name(simple.name), told, class_="alarm")
     if better is None:
         return None
     told = (

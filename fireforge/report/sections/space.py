@@ -52,7 +52,7 @@ def design_space(run: Run) -> Markup:
     """Scatter of all trials with the Pareto front and the chosen one, and the table behind it."""
     if not run.trials:
         return parts.section("space", "Design space", _candidates(run), parts.missing("No trial has finished."))
-    judged = [trial for trial in run.trials if trial.accuracy is not None and trial.trial.cost is not None]
+    judged = list(run.judged())
     if judged:
         look = _look(judged)
         drawn = parts.columns(*(_scatter(run, judged, look, axis) for axis in COSTS))
@@ -72,9 +72,9 @@ def _candidates(run: Run) -> Markup:
     told = f"{show.count(run.candidates.counted)} candidates were counted before any was trained; "
     told += f"rejected: {reasons or 'none'}; kept: {show.count(run.candidates.kept)}. "
     networks = len({trial.trial.spec.digest() for trial in run.trials})
-    told += f"{show.count(networks)} networks were trained, in {show.count(len(run.trials))} trials."
+    told += f"Trained: {show.some(networks, 'network')}, in {show.some(len(run.trials), 'trial')}."
     if run.earlier:
-        told += f" {show.count(len(run.earlier))} trials of an earlier run were known at the start."
+        told += f" Known at the start: {show.some(len(run.earlier.trials), 'trial')} of an earlier run."
     return tag("p", told, class_="lead")
 
 

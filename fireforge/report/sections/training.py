@@ -40,7 +40,10 @@ def _recipe(trial: RunRecord) -> Markup:
     smooth = [f"label smoothing {recipe.label_smoothing:g}"] if recipe.label_smoothing else []
     smooth += [f"averaged weights, decay {recipe.ema:g}"] if recipe.ema else []
     rows = [
-        ("Recipe", f"{recipe.epochs} epochs of {recipe.optimizer}, batch {recipe.batch}, {recipe.precision}"),
+        (
+            "Recipe",
+            f"{show.some(recipe.epochs, 'epoch')} of {recipe.optimizer}, batch {recipe.batch}, {recipe.precision}",
+        ),
         ("Smoothing", ", ".join(smooth)),
         ("Augmentation", varied or "none"),
         ("Seed", str(trial.trial.seed)),
@@ -61,7 +64,7 @@ def _curve(
     points = [point for _, _, found in series for point in found]
     if not points:
         return None
-    frame = Frame(x=axis_of([0.0, *(x for x, _ in points)], "epoch", show.count), y=axis([y for _, y in points]))
+    frame = Frame(x=axis_of([0.0, *(x for x, _ in points)], "epoch", "{:g}".format), y=axis([y for _, y in points]))
     lines = [
         line(frame, found, style=f"series-{part}", tip=f"{label} {metric}, epoch", words=words)
         for part, label, found in series

@@ -128,6 +128,8 @@ def provenance(run: Run) -> Markup:
     command = (answer.command if answer else "") or (start.command if start else "")
     rows: list[tuple[str, object]] = [
         ("Command", tag("code", command) if command else ""),
+        *(("Went on with", tag("code", row.command)) for row in run.longer if row.command),
+        ("Started from", tag("code", run.earlier.run) if run.earlier else ""),
         ("Seed", str(start.seed) if start else ""),
         ("Took", show_seconds(answer.seconds) if answer else ""),
         ("Versions", ", ".join(f"{package} {version}" for package, version in known.versions.items()) if known else ""),

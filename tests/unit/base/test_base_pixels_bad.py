@@ -26,7 +26,7 @@ from fireforge.base.preprocess import ImageSteps
 
 R = np.random.default_rng(20)
 NOISE = R.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-SMOOTH = np.stack(np.broadcast_arrays(np.arange(60, 140, 2)[:, None], np.arange(80, 140), 100), axis=2).astype(np.uint8)
+SMOOTH = np.stack([60 + np.add.outer(2 * np.arange(40), np.arange(60))] * 3, axis=2).astype(np.uint8)
 RGB = ImageSteps(channels=3, resize=None, crop=(1, 1))
 
 
@@ -294,6 +294,15 @@ def test_refused_before_memory_is_set_aside(data: object, max_pixels: int, code:
     assert got == code
     assert grown < 32
     assert seconds < 1
+
+
+def test_a_webp_of_160_mpx_in_a_few_bytes() -> None:
+    """A real one, of one colour without loss: decoding takes 4 s and 2.5 GB."""
+    bits = (15_999 | 9_999 << 14).to_bytes(4, "little")
+    data = b"\x2f" + bits + b"\x07\xd0\xff\xfb\xff\xff\xff\xff\xff"
+    riff = b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data
+    assert code_of(riff) == "IMG_TOO_LARGE"
+    assert decode(saved(np.zeros((3000, 3000, 3), np.uint8), "WEBP", lossless=True, method=0)).size == (3000, 3000)
 
 
 def test_169_mpx_are_within_the_local_limit() -> None:

@@ -43,9 +43,7 @@ def test_equals_scikit_image(shape: tuple[int, int, int], cell: int) -> None:
     features = pytest.importorskip("skimage.feature")
     pictures = np.random.default_rng(0).integers(0, 256, (300 if shape[1] == 8 else 3, *shape), np.uint8)
     want = [
-        features.hog(
-            picture.transpose(1, 2, 0), pixels_per_cell=(cell, cell), cells_per_block=(2, 2), channel_axis=2
-        )
+        features.hog(picture.transpose(1, 2, 0), pixels_per_cell=(cell, cell), cells_per_block=(2, 2), channel_axis=2)
         for picture in pictures
     ]
     np.testing.assert_allclose(hog(pictures, cell_px=cell), np.stack(want), rtol=0, atol=1e-6)

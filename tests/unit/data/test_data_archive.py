@@ -29,6 +29,7 @@ from fireforge.data.archive.kind import SUFFIXES, kind_of
 from fireforge.data.archive.tree import ArchiveTree, open_archive
 from fireforge.data.inspect import inspect
 from fireforge.data.open import open_dataset, open_ref
+from fireforge.data.tree import printable
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     ".tar": bytes,
@@ -109,6 +110,33 @@ def test_an_archive_is_the_folder_it_was_made_of(tmp_path: Path, suffix: str) ->
     for name in ("other.dat", "photos.jpg"):  # told by content, not by name
         (tmp_path / name).write_bytes((tmp_path / f"photos{suffix}").read_bytes())
         assert open_dataset(tmp_path / name).sha256 == folder.sha256
+
+
+def test_a_packed_tar_of_large_pictures_is_told_by_its_content(tmp_path: Path) -> None:
+    """bzip2 gives nothing before its first block of 900 kB is read; gzip and xz do."""
+    data = tar_bytes({"a/1": os.urandom(2_000_000)})
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        (tmp_path / "name").write_bytes(pack(data))
+        assert kind_of(str(tmp_path / "name")).startswith("tar."), pack
+    (tmp_path / "name").write_bytes(gzip.compress(b"no tar" * 1000))
+    assert kind_of(str(tmp_path / "name")) == ""
+
+
+ODD = ("new\nline\t", "right\u202eleft", "\u5bb6\U0001f468\u200d\U0001f469", "-x", "n" * 240, "a b\x7f", "\\back")
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tgz"])
+def test_odd_names_are_shown_as_in_a_folder(tmp_path: Path, suffix: str) -> None:
+    """I25: line breaks, direction marks, emoji, 240 letters, a leading dash; reference: the folder format."""
+    odd = (*ODD, "caf\udce9") if suffix != ".zip" else ODD  # a byte that is not UTF-8; a zip has code pages for such
+    odd = tuple(name for name in odd if suffix != ".zip" or "\\" not in name)
+    members = {**files(), **{f"cat/{name}.png": png(40 + i) for i, name in enumerate(odd)}}
+    folder = open_dataset(folder_of(tmp_path / "a", members))
+    packed = open_dataset(archive_of(tmp_path / f"a{suffix}", members))
+    assert len(packed.samples) == 6 + len(odd)
+    assert [s.name for s in packed.samples] == [s.name for s in folder.samples]
+    assert packed.sha256 == folder.sha256
+    assert printable("a\ud800\udcff\u2028") == "a\\ud800\\xff\\u2028"
 
 
 def test_parts_in_an_archive_are_those_of_the_folder(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fireforge.base.answer import BestBaseline
 from fireforge.base.counted import Counted
 from fireforge.base.errors import FireforgeError
 from fireforge.base.journal import Entry
@@ -66,7 +67,7 @@ def test_baselines_tell_latency_pictures_and_notes(show: Callable[..., str], ent
 
 
 def test_scatter_tells_families_by_colour_and_inputs_by_shape(show: Callable[..., str], entries: list[Entry]) -> None:
-    """32 trials twice: 30 of 8 x 8 px as circles, two of 12 x 12 as squares; resnet 2, mobilenet 2, the rest firenet."""
+    """32 trials twice: 30 of 8 x 8 px as circles, two of 12 x 12 as squares; 2 resnet, 2 mobilenet, 28 firenet."""
     section = show(entries, "space")
     drawings = re.findall(r"<svg[^>]*role=.*?</svg>", section, re.DOTALL)
     assert len(drawings) == 2
@@ -157,7 +158,17 @@ def test_energy_stands_on_the_page_with_its_origin(
 
 def test_time_adds_up_to_the_answer_s_seconds(show: Callable[..., str], entries: list[Entry]) -> None:
     rows = cells(show(entries, "time"))
-    assert [row[0] for row in rows] == ["Stage", "Data", "Baselines", "Rung 0", "Rung 1", "Rung 2", "Finish", "All"]
+    assert [row[0] for row in rows] == [
+        "Stage",
+        "Data",
+        "Baselines",
+        "Survey",
+        "Rung 0",
+        "Rung 1",
+        "Rung 2",
+        "Finish",
+        "All",
+    ]
     assert rows[-1][1:3] == ["2 min 00 s were given", "1 min 53 s"]
     assert sum(float(row[3].split()[0]) for row in rows[1:-1]) == pytest.approx(100, abs=3)  # six are rounded
     assert sum(row.wall_s for row in spent(entries)) == pytest.approx(112.6)
@@ -171,6 +182,36 @@ def test_parity_has_a_column_for_each_file(show: Callable[..., str], entries: li
     assert cells(section)[0] == ["Tap", "model.onnx", "bound", "model-int8.onnx", "bound"]
     assert cells(section)[3] == ["logits", "0.0831", "0.25", "✗ 0.5", "0.25"]
     assert "the first that differs: logits." in words(section)
+
+
+def test_simpler_answer_is_named_at_the_top(save_run: Save, entries: list[Entry]) -> None:
+    simple = BestBaseline(name="<b>linear</b>", accuracy=0.99, bytes=2640)
+    entries[-1].value["instead"] = simple.to_json()
+    head = " ".join(words(page(read_run(save_run(entries))).split("<nav")[0]).split())
+    assert "Simpler: <b>linear</b> needs no network, keeps all limits and is no worse: 99.0 %" in head
+    assert "with 2,640 B, the network 98.1 %" in head
+
+
+def test_a_run_that_went_on_and_started_from_another_says_so(show: Callable[..., str], entries: list[Entry]) -> None:
+    trials = [entry.value for entry in of_type(entries, "trial")[:3]]
+    more = [
+        Entry(type="earlier", value={"run": "runs/before", "trials": trials}),
+        Entry(type="longer", value={"seconds": 300.0, "command": "fireforge build digits --time 5m"}),
+    ]
+    entries = [entries[0], *more, *entries[1:]]
+    assert "Known at the start: 3 trials of an earlier run." in words(show(entries, "space"))
+    told = words(show(entries, "provenance"))
+    assert "fireforge build digits --time 5m" in told
+    assert "runs/before" in told
+    assert "5 min 00 s were given" in words(show(entries, "time"))
+
+
+def test_a_baseline_that_is_a_network_stands_in_the_scatter(show: Callable[..., str], entries: list[Entry]) -> None:
+    record = of_type(entries, "trial")[0].value
+    record = {**record, "trial": {**record["trial"], "spec": {**record["trial"]["spec"], "family": "convnet"}}}
+    net = {**of_type(entries, "baseline")[0].value, "name": "convnet", "record": record}
+    section = show([entries[0], Entry(type="baseline", value=net), *entries[1:]], "space")
+    assert section.count('class="dot family-3 rung-0"') == 2  # one in each plot
 
 
 def test_long_choices_are_cut(show: Callable[..., str], entries: list[Entry]) -> None:

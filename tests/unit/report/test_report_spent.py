@@ -48,6 +48,12 @@ def test_time_that_no_entry_tells_of_belongs_to_what_comes_next() -> None:
     assert found == {"data": 1.0, "rung 0": 2.0, "rung 1": 6.0}
 
 
+def test_what_baselines_and_the_survey_leave_over_is_theirs() -> None:
+    """They tell of less than they take: 6 s for a baseline of 1 s, 4 s for a survey that tells of none."""
+    entries = [START, clock(1.0), baseline(1.0), clock(7.0), Entry(type="candidates", value={}), clock(11.0)]
+    assert {row.stage: row.wall_s for row in spent(entries)} == {"data": 1.0, "baselines": 6.0, "survey": 4.0}
+
+
 def test_a_note_without_work_waits() -> None:
     found = spent([START, clock(1.0), clock(6.0), clock(11.0), trial(0, 10.0), clock(12.0)])
     assert {row.stage: row.wall_s for row in found} == {"data": 1.0, "rung 0": pytest.approx(10.0)}

@@ -16,6 +16,7 @@ from fireforge.report.show import (
     milliseconds,
     percent,
     percent_interval,
+    some,
     spec_words,
 )
 from fireforge.report.table import markdown_escape, markdown_table, text_table, width
@@ -30,6 +31,7 @@ def test_numbers_by_hand() -> None:
         "0", "12.3", "999", "1 k", "12.3 k", "861 M", "2.5 G",
     ]  # fmt: skip
     assert [milliseconds(t) for t in (0.13942, 3.0, 1234.5, None)] == ["0.139 ms", "3 ms", "1,234 ms", "–"]
+    assert [some(n, "trial") for n in (0, 1, 1200)] == ["0 trials", "1 trial", "1,200 trials"]
     energies = [millijoules(energy_mj) for energy_mj in (0.00016104, 0.0019, 0.5, 2.5, 1500.0, None)]
     assert energies == ["161 nJ", "1.9 µJ", "500 µJ", "2.5 mJ", "1.5 J", "–"]
     spec = NetSpec(family="firenet", params={"base": 8, "bypass": True}, classes=2, input_shape=(1, 8, 8))
