@@ -77,7 +77,10 @@ def affordable(
     count, least = (min(most, max(few, 2 * lesson.classes)) for few in (FIRST, LEAST))
     growth = GROWTH[0]
     before: Rate | None = None
-    _measure(method, lesson.first(count), exam, timer)  # what a first call takes beside counts for no rate
+    if seconds > 0:
+        _measure(method, lesson.first(count), exam, timer)  # what a first call takes beside counts for no rate
+    if timer() - start >= seconds:
+        return 0, f"too little time: its {seconds:.2g} s ended before it was measured"
     while True:
         rate = _measure(method, lesson.first(count), exam, timer)
         if before is not None and before.learn_s > 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fireforge.base.errors import FireforgeError
 from fireforge.base.files import cannot_write, make_folder
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import DataRef
@@ -25,7 +26,8 @@ class PictureCache:
     """The pictures of one data reference by part and steps.
 
     A file's name is a digest of the data, its parts and the steps, so a file that is there is the right one; it gets
-    its name only when it is whole. The mean and the std are no part of it: pictures are kept before normalization.
+    its name only when it is whole, and one that cannot be read is made again. The mean and the std are no part of it:
+    pictures are kept before normalization.
 
     Args:
       folder: made where absent; None reads the data each time and keeps nothing.
@@ -58,13 +60,15 @@ class PictureCache:
             return self._read(parts, steps)
         plain = steps.replace(mean=(0.0,) * steps.channels, std=(1.0,) * steps.channels)
         stem = sha256_of([self._ref.to_json(), list(parts), plain.to_json()])[:20]
-        paths = [make_folder(self._folder) / f"{stem}.{name}.npy" for name in ("ids", "labels", "pixels")]
-        if not paths[-1].exists():  # written last
-            pixels, labels, ids = self._read(parts, steps)
-            for path, array in zip(paths, (ids, labels, pixels)):
+        paths = [make_folder(self._folder) / f"{stem}.{name}.npy" for name in ("pixels", "labels", "ids")]
+        kept = _kept(paths)
+        if kept is None:
+            for path, array in zip(paths, self._read(parts, steps)):
                 _write(path, array)
-        ids, labels, pixels = (np.load(path, mmap_mode="c") for path in paths)
-        return pixels, np.asarray(labels), np.asarray(ids)
+            kept = _kept(paths)
+        if kept is None:
+            raise FireforgeError("CANNOT_WRITE", "the pictures that were kept cannot be read", where=str(self._folder))
+        return kept
 
     def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
         if self._dataset is None:
@@ -73,11 +77,24 @@ class PictureCache:
         return load_pixels(self._dataset, ids, steps), self._dataset.targets[ids], ids
 
 
+def _kept(paths: list[Path]) -> Kept | None:
+    """Pixels, labels and ids as they were kept; None where a file is absent or not whole."""
+    try:
+        pixels, labels, ids = (np.load(path, mmap_mode="c") for path in paths)
+    except (OSError, ValueError, EOFError):
+        return None
+    return (pixels, np.array(labels), np.array(ids)) if len(pixels) == len(labels) == len(ids) else None
+
+
 def _write(path: Path, array: np.ndarray) -> None:
     """Write an array under its name only when it is whole; two processes may do the same at once."""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as stream:
-            np.save(stream, array)
+            try:
+                np.save(stream, array)
+            except OSError:
+                os.unlink(stream.name)  # such as a full disk, which this would keep full
+                raise
         os.replace(stream.name, path)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.pixels import SUFFIXES
 from fireforge.base.progress import Progress, silent
-from fireforge.base.sample import Skipped
+from fireforge.base.sample import Noted, Skipped
 from fireforge.base.trial import DataRef
 from fireforge.base.value import Value
-from fireforge.data.check import Look, each, look, without
+from fireforge.data.check import Look, each, look, lost_pictures, without
 from fireforge.data.dataset import PARTS, Dataset, content_digest
 from fireforge.data.findings import (
     Duplicates,
@@ -51,6 +50,7 @@ class Inspection(Value):
       duplicates: equal contents.
       findings: what stands out, loud ones first.
       unreadable: each file that was found and not used, with the reason.
+      notes: remarks about pictures that are used.
       checked: whether every picture was decoded whole.
     """
 
@@ -71,6 +71,7 @@ class Inspection(Value):
     duplicates: Duplicates = field(default_factory=Duplicates)
     findings: tuple[Finding, ...] = ()
     unreadable: tuple[Skipped, ...] = ()
+    notes: tuple[Noted, ...] = ()
     checked: bool = True
 
 
@@ -89,6 +90,7 @@ def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Pr
     looks: list[Look] = []
     digests: list[bytes] = []
     broken: dict[int, Skipped] = {}
+    notes: list[Noted] = list(dataset.notes)
     for sample in each(range(len(dataset.samples)), stage="inspect", progress=progress):
         try:
             content = dataset.read(sample)
@@ -98,15 +100,15 @@ def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Pr
         else:
             looks.append(seen)
             digests.append(content_digest(content))
+            notes += [Noted(name=dataset.samples[sample].name, code=code) for code in seen.notes]
     whole = without(dataset, broken)
     ledger = whole.ledger()
     table, parts, why_not = _proposed(whole, seed)
     totals = {name: sum(row.values()) for name, row in whole.counts().items()}
     duplicates = find_duplicates(whole.samples, digests, parts)
-    lost = [item for item in dataset.skipped if item.name.lower().endswith(SUFFIXES)]
     findings = [
         *why_not,
-        *finding_on_loss(len(lost) + len(broken), len(whole.samples)),
+        *finding_on_loss(max(len(lost_pictures(whole.skipped)), len(broken)), len(whole.samples)),
         *findings_on_duplicates(duplicates),
         *findings_on_classes(totals, {name: row["train"] for name, row in table.items()}),
         *findings_on_test(sum(row["test"] for row in table.values())),
@@ -128,6 +130,7 @@ def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Pr
         duplicates=duplicates,
         findings=tuple(sorted(findings, key=lambda finding: not finding.loud)),
         unreadable=whole.skipped,
+        notes=tuple(notes),
         checked=check,
     )
 

@@ -26,6 +26,7 @@ class Pictures:
     def __init__(self, tree: Tree, folder: str) -> None:
         self.tree = tree
         self.folder = folder
+        self._inside: dict[str, bool] = {}
 
     def find(self, text: str, *, part: str = "") -> str:
         """The picture that a text names.
@@ -55,8 +56,23 @@ class Pictures:
         if name.startswith(("/", "../")) or name in ("", ".", ".."):
             return False
         if isinstance(self.tree, FolderTree):  # a look at one file, where a list of all may be long
-            return os.path.isfile(os.path.join(self.tree.root, name))
+            path = os.path.join(self.tree.root, name)
+            return os.path.isfile(path) and self._lies_inside(path)
         return name in self._all
+
+    def _lies_inside(self, path: str) -> bool:
+        """Whether no link on the way leads out of the tree."""
+        folder = os.path.dirname(path)
+        if folder not in self._inside:
+            self._inside[folder] = self._is_below(os.path.realpath(folder))
+        return self._inside[folder] and (not os.path.islink(path) or self._is_below(os.path.realpath(path)))
+
+    def _is_below(self, real: str) -> bool:
+        return f"{real}{os.sep}".startswith(f"{self._real_root.rstrip(os.sep)}{os.sep}")
+
+    @functools.cached_property
+    def _real_root(self) -> str:
+        return os.path.realpath(self.tree.root) if isinstance(self.tree, FolderTree) else ""
 
     def _by_end(self, text: str, part: str) -> str:
         """The only picture whose path ends like the text, with as many of its folders as agree."""
@@ -72,7 +88,7 @@ class Pictures:
             if len(found) > 1 and part:
                 found = [name for name in found if part_of(name) == part]
             if found:
-                return found[0] if len(found) == 1 else ""
+                return found[0] if len(found) == 1 and self._is_there(found[0]) else ""
         return ""
 
     @functools.cached_property
@@ -93,3 +109,14 @@ class Pictures:
         for base, names in self._ends.items():
             found[posixpath.splitext(base)[0]] += names
         return dict(found)
+
+
+def stamp(tree: Tree, name: str) -> tuple[int, int]:
+    """What changes with a file: its size in bytes and time in nanoseconds; (0, 0) in an archive or where it is gone."""
+    if not isinstance(tree, FolderTree):
+        return 0, 0
+    try:
+        state = os.stat(os.path.join(tree.root, name))
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
 
-def ready(path: str, steps: dict) -> np.ndarray:
+def ready(path: str, steps: dict[str, Any]) -> np.ndarray:
     """A picture as the network's input: decoded, upright, in its channels, resized, cropped, normalized.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from fireforge.base.answer import Answer
@@ -18,7 +19,7 @@ from fireforge.base.settings import Wish
 from fireforge.jobs import alone
 from fireforge.jobs.baselines import run_baselines
 from fireforge.jobs.begin import begin, command_line
-from fireforge.jobs.deliver import deliver
+from fireforge.jobs.deliver import Terms, deliver
 from fireforge.jobs.explore import explore
 from fireforge.jobs.folder import RunFolder, check_place, default_folder
 from fireforge.jobs.interrupt import ends_early
@@ -27,7 +28,15 @@ from fireforge.jobs.past import as_replayed, open_past, take_over
 from fireforge.jobs.prospect import hopeless
 from fireforge.jobs.scene import Scene, look
 from fireforge.jobs.search import Search
-from fireforge.jobs.settle import betters, choose, promises, refuse_if_infeasible, settle, write_result
+from fireforge.jobs.settle import (
+    betters,
+    choose,
+    promises,
+    ready_to_judge,
+    refuse_if_infeasible,
+    settle,
+    write_result,
+)
 from fireforge.jobs.timetable import BASELINES_SHARE, DEFAULT_SECONDS, finish_seconds, seconds_of
 from fireforge.report.card import write_card
 from fireforge.report.page import write_report
@@ -35,6 +44,18 @@ from fireforge.train.world import make_world
 
 CACHE = "cache"  # folder of pictures made ready
 HOPELESS_S = 8.0  # of training where no network can keep a limit: the nearest comes with the answer all the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What the steps of a build share."""
+
+    scene: Scene
+    run: RunFolder
+    budget: Budget
+    wish: Wish
+    clock: Deadline
+    progress: Progress
 
 
 def build(
@@ -89,12 +110,11 @@ def build(
             note = "this run was finished before; a longer --time goes on, another --out starts a new one"
             progress(Update(stage="done", note=note))
         else:
-            finish_s = finish_seconds(clock.left(), look_s=loaded_s, share=_judged(scene))
+            told = _watched(progress, run, clock)
+            work = _Work(scene=scene, run=run, budget=budget, wish=wish, clock=clock, progress=told)
             with ends_early(clock):
-                watched = _watched(progress, run, clock)
-                winner = _search(scene, run, wish, budget, clock=clock, finish_s=finish_s, progress=watched)
-                seen = scene.seen_by(winner.trial.preprocess)
-                answer = _answer(seen, run, winner, budget, clock=clock, progress=watched)
+                winner = _search(work, finish_seconds(clock.left(), look_s=loaded_s, share=_judged(scene)))
+                answer = _answer(work, winner)
             answer = answer.replace(seconds=round(clock.used(), 1), command=command_line())
             run.tick(clock.used(), now=True)
             write_result(run, answer)
@@ -131,28 +151,26 @@ def _watched(progress: Progress, run: RunFolder, clock: Deadline) -> Progress:
     return watch
 
 
-def _search(
-    scene: Scene, run: RunFolder, wish: Wish, budget: Budget, *, clock: Deadline, finish_s: float, progress: Progress
-) -> RunRecord:
+def _search(work: _Work, finish_s: float) -> RunRecord:
     """The baselines and the best network that could be trained, with so many seconds left when it is found."""
+    scene, run, wish, clock = work.scene, work.run, work.wish, work.clock
     seconds = BASELINES_SHARE * clock.seconds if math.isfinite(clock.seconds) else DEFAULT_SECONDS
-    run_baselines(run, scene, seconds=seconds, seed=wish.seed, device=wish.device, progress=progress)
+    run_baselines(run, scene, seconds=seconds, seed=wish.seed, device=wish.device, progress=work.progress)
     end = clock.ending_before(finish_s)
-    if hopeless(scene, budget, seed=wish.seed):
-        progress(Update(stage="explore", note="no network can keep --max-size: the nearest is trained for a moment"))
+    if hopeless(scene, work.budget, seed=wish.seed):
+        note = "no network can keep --max-size: the nearest is trained for a moment"
+        work.progress(Update(stage="explore", note=note))
         end = clock.ending_before(max(finish_s, clock.left() - HOPELESS_S))
-    winner = explore(
-        Search(scene=scene, run=run, seed=wish.seed, device=wish.device, clock=end, progress=progress), budget
-    )
+    search = Search(scene=scene, run=run, seed=wish.seed, device=wish.device, clock=end, progress=work.progress)
+    winner = explore(search, work.budget)
     if end.stopped():
         clock.stop()  # who asked for the best so far does not want to wait for more
     return winner
 
 
-def _answer(
-    scene: Scene, run: RunFolder, winner: RunRecord, budget: Budget, *, clock: Deadline, progress: Progress
-) -> Answer:
+def _answer(work: _Work, winner: RunRecord) -> Answer:
     """The winner as a file that is proved and measured; the answer of the lap before where that one is no worse."""
+    run, budget = work.run, work.budget
     before = run.answered_before()
     if before is not None and not promises(winner, before):
         return before
@@ -160,12 +178,15 @@ def _answer(
         keep_winner(run, winner)
     else:
         set_aside(run, before)
-    progress(Update(stage="finish", note="compress, export, verify"))
-    deliveries = deliver(scene, run, winner, clock=clock, progress=progress)
+    scene = work.scene.seen_by(winner.trial.preprocess)
+    work.progress(Update(stage="finish", note="compress, export, verify"))
+    terms = Terms(tolerance=budget.tolerance, device=work.wish.device)
+    made = deliver(scene, run, winner, clock=work.clock, progress=work.progress, terms=terms)
+    deliveries = ready_to_judge(made)
     if before is not None and not betters(choose(deliveries, budget), budget, before):
         put_back(run)
         return before
     if before is not None:
         keep_winner(run, winner)
-    progress(Update(stage="finish", note="measure in a fresh process"))
+    work.progress(Update(stage="finish", note="measure in a fresh process"))
     return settle(scene, run, winner, deliveries, budget)

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.model import Model
 from fireforge.base.pixels import normalize
 from fireforge.base.record import RunRecord
-from fireforge.base.trial import Augment, Recipe, Trial
+from fireforge.base.trial import Recipe, Trial
 from fireforge.base.value import Json, Value
 from fireforge.baseline.lesson import Fitted, Lesson
 from fireforge.baseline.pace import pays_for, too_little
@@ -36,12 +36,12 @@ from fireforge.train.trial import run_trial
 NET = "convnet"
 WEIGHT = 0.42  # of the time, beside the other baselines
 RUNG = -2  # no rung of the search
-EPOCHS = (6, 40)  # where fewer are affordable it learns from a sample; more are not trained
+EPOCHS = (3, 40)  # where fewer are affordable it learns from a sample; more are not trained
 LEAST_SEEN = 1_000  # pictures, each counted as often as it is seen, below which it is not worth training
-PROBE = (32, 128)  # pictures of a first training that does not count, and of the one that does
+PROBE = (32, 256)  # pictures of a first training that does not count, and of the one that does
 SAFETY = 0.6  # of the time left that the training should take by the measured rate
 ANSWER_SHARE = 0.3  # of the seconds of a trained picture that an answered one takes, at most
-BATCH = 32
+BATCH, LR = 32, 0.1  # plain SGD, pictures as they are
 CHUNK = 256  # pictures answered at once
 WHY = "what its part of the time pays for, by the rate of a short training"
 
@@ -77,7 +77,7 @@ class Given:
 
 
 def plan_for(given: Given, lesson: Lesson, *, asked: int) -> Plan:
-    """As many epochs as the time pays for; where these are fewer than six, six on a sample.
+    """As many epochs as the time pays for; where these are fewer than three, three on a sample.
 
     Args:
       given: the time.
@@ -168,27 +168,31 @@ class NetBaseline:
         seconds = clock.left()
         if not np.isfinite(seconds):
             return Plan(pictures=len(self._lesson), epochs=EPOCHS[1], why="").to_json()
-        a_picture_s = self._probe()
+        a_picture_s = self._probe(clock) if seconds else math.inf
+        if clock.over():
+            why = f"too little time: its {seconds:.2g} s ended before it was measured"
+            return Plan(pictures=0, epochs=0, why=why).to_json()
         given = Given(seconds=seconds, left_s=clock.left(), a_picture_s=a_picture_s)
         return plan_for(given, self._lesson, asked=len(self._exam)).to_json()
 
-    def _probe(self) -> float:
+    def _probe(self, clock: Deadline) -> float:
         """Seconds of one picture in one epoch, by a short training in a folder that is thrown away."""
+        trial = self._trial(epochs=1)
         with tempfile.TemporaryDirectory() as folder:
             for pictures in PROBE:
-                trial, ready = self._trial(epochs=1), self._ready(pictures)
-                record = run_trial(trial, folder=Path(folder), ready=ready, device=self._device, keep=False)
-        return record.seconds["train"] / len(ready.train)
+                record = run_trial(
+                    trial,
+                    folder=folder,
+                    ready=self._ready(pictures),
+                    device=self._device,
+                    deadline=clock,
+                    keep=False,
+                )
+        return record.seconds["train"] / (record.samples["train"] * record.metrics["train/epoch"][-1])
 
     def _trial(self, *, epochs: int) -> Trial:
         spec = small_convnet(self._lesson.classes, input_shape=self._scene.input_shape)
-        recipe = Recipe(
-            epochs=epochs,
-            batch=BATCH,
-            lr=0.05,
-            warmup_epochs=min(1.0, epochs / 5),
-            augment=Augment(shift_px=max(1.0, min(self._scene.input_shape[1:]) / 16)),
-        )
+        recipe = Recipe(epochs=epochs, batch=BATCH, lr=LR, warmup_epochs=min(1.0, epochs / 5))
         return Trial(
             spec=spec,
             recipe=recipe,

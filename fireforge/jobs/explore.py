@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from fireforge.base.budget import Budget
 from fireforge.base.candidates import Candidates
+from fireforge.base.counted import Counted
 from fireforge.base.errors import Exit, FireforgeError, lookup
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
@@ -24,15 +26,16 @@ from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
 from fireforge.jobs.prospect import DRAWS
 from fireforge.jobs.search import JUDGED, Course, Plan, Search
-from fireforge.jobs.untrained import quick_enough
+from fireforge.jobs.untrained import quick_enough, within
 from fireforge.nets.families import NETWORKS
 from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
 
-USEFUL_EPOCHS = 8  # a network that can train neither so many epochs ...
-USEFUL_PICTURES = 20_000  # ... nor on so many pictures ...
-USEFUL_SHARE = 0.5  # ... in this share of all workers' time is not worth starting
+USEFUL_EPOCHS = 40  # a network that can train neither so many epochs ...
+USEFUL_PICTURES = 250_000  # ... nor on so many pictures ...
+USEFUL_SHARE = 0.5  # ... in this share of all workers' time is not worth starting ...
+FEWEST = 20  # ... unless there are fewer networks than these that can
 WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
 LEAST_PICTURES = 256
 NAMED_PX = 128  # side of the input of a network that is asked for by name, at most
@@ -83,6 +86,9 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
     found = survey(SPACES, inputs, classes=len(scene.dataset.labels), budget=budget, draws=draws)
     ledger = Candidates(counted=found.counted, rejected=found.rejected, kept=len(found.kept))
     search.run.once("candidates", ledger.to_json)
+    costs = [candidate.cost for candidate in found.kept]
+    told = Counted(macs=tuple(cost.macs for cost in costs), params=tuple(cost.params for cost in costs))
+    search.run.once("counted", told.to_json)
     if found.nearest is None:
         shape = " x ".join(map(str, scene.input_shape))
         raise FireforgeError("INFEASIBLE", f"the spaces hold no network for {shape}", exit_code=Exit.INFEASIBLE)
@@ -114,15 +120,15 @@ def _middling(kept: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _affordable(search: Search, kept: Sequence[Candidate], pace: Pace, crew: Crew) -> tuple[Candidate, ...]:
-    """Networks that can train long enough to be worth starting; the lightest of all at least."""
+    """Networks that can train long enough to be worth starting, and the quickest of the others where they are few."""
 
     def choose() -> Json:
         if not math.isfinite(search.clock.seconds):
             return [candidate.spec.digest() for candidate in kept]
         useful = min(USEFUL_EPOCHS * len(search.scene.part("train")), USEFUL_PICTURES)
         most_s = search.clock.left() * crew.size * USEFUL_SHARE
-        found = [c for c in kept if useful * pace.seconds(c) <= most_s]
-        return [c.spec.digest() for c in found or [min(kept, key=lambda c: c.cost.macs)]]
+        by_time = sorted((pace.seconds(candidate), candidate.spec.digest()) for candidate in kept)
+        return [digest for place, (each_s, digest) in enumerate(by_time) if useful * each_s <= most_s or place < FEWEST]
 
     chosen = set(search.run.choice("affordable", choose, why=AFFORDABLE_WHY))
     return tuple(candidate for candidate in kept if candidate.spec.digest() in chosen)
@@ -141,28 +147,34 @@ def _ladder(search: Search, light: Sequence[Candidate], pace: Pace, crew: Crew) 
 
 def _starters(search: Search, light: Sequence[Candidate], budget: Budget, *, number: int) -> tuple[Candidate, ...]:
     """Who starts: a spread of those that the time pays for, and the best networks of an earlier run."""
-    by_digest = {candidate.spec.digest(): candidate for candidate in light}
+    known = _earlier(search)
+    by_digest = {candidate.spec.digest(): candidate for candidate in (*light, *known)}
 
     def choose() -> Json:
         if search.net:
-            return list(by_digest)
+            return [candidate.spec.digest() for candidate in light]
         quick = quick_enough(search.scene, light, budget, number=number, clock=search.clock.part(0.1))
-        return [candidate.spec.digest() for candidate in quick]
+        own = {record.trial.spec.digest() for record in search.run.trials().values()}  # kept the same limits before
+        good = (c for c in known if c.spec.digest() in own or within(search.scene, c, budget))
+        earlier = [c.spec.digest() for c in itertools.islice(good, EARLIER)]
+        fresh = [c.spec.digest() for c in quick if c.spec.digest() not in earlier]
+        return [*earlier, *fresh[: max(1, number - len(earlier))]]
 
     chosen = search.run.choice("starters", choose, why=STARTERS_WHY)
-    earlier = _earlier(search)
-    fresh = [by_digest[digest] for digest in chosen if digest not in {c.spec.digest() for c in earlier}]
-    return (*earlier, *fresh[: max(1, number - len(earlier))])
+    if not by_digest.keys() >= set(chosen):
+        what = "the run started networks that this version, or these pictures, do not give"
+        raise FireforgeError("OTHER_RUN", what, where=str(search.run.path), do="another --out")
+    return tuple(by_digest[digest] for digest in chosen)
 
 
 def _earlier(search: Search) -> list[Candidate]:
-    """The best networks of an earlier run or lap, its winner first, each once."""
+    """The networks of an earlier run or lap, its winner first, then by accuracy, each once."""
     found: dict[str, Candidate] = {}
     for record in search.run.earlier():
         candidate = counted(record.trial.spec)
         if candidate is not None and record.trial.spec.input_shape[1:] in search.scene.sizes:
             found.setdefault(record.trial.spec.digest(), candidate)
-    return list(found.values())[:EARLIER]
+    return list(found.values())
 
 
 def _train_rung(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecord]:
@@ -175,7 +187,7 @@ def _train_rung(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecor
     ]
     missing = [trial for trial in trials if trial.digest() not in done]
     records = [done[trial.digest()] for trial in trials if trial.digest() in done]
-    for found in crew.run(plan.orders(missing, at_least_one=not done)):
+    for found in crew.run(plan.orders(missing, at_least_one=rung.index == 0 and not records)):
         if isinstance(found, RunRecord):
             record = found.replace(command=command_line())
             search.run.journal.append("trial", record.to_json())

@@ -35,7 +35,8 @@ def export(
       folder: of a finished `build` or `train`.
       form: "float32", or "int8" with scales from the run's own training pictures.
       target: a name of TARGETS.
-      out: the file; None for model.onnx or model-int8.onnx in the run's folder.
+      out: the file; None for model.onnx or model-int8.onnx in the run's folder, model-int8-static.onnx beside integers
+        that the build trained.
       progress: receives updates.
 
     Returns:
@@ -55,6 +56,8 @@ def export(
     scene = look(ref.source, seed=ref.seed, known=winner.trial.preprocess)
     context = context_of(scene, clock=Deadline(), progress=progress)
     name = "model.onnx" if form == "float32" else f"model-{form}.onnx"
+    if form == "int8" and any(entry.type == "stage" and entry.value["stage"] == "qat" for entry in run.entries()):
+        name = f"model-{form}-static.onnx"  # the run's own was trained with its rounding, which this one is not
     with run:
         model = trained = calibrated(model_of(scene, winner, run.path), scene, run)
         for stage in stages:

@@ -45,10 +45,11 @@ def _vectors(pixels: np.ndarray) -> np.ndarray:
     """Pictures (N, C, H, W) as unit vectors of block means, without their own mean: float32 (N, D)."""
     _, _, height, width = pixels.shape
     step_y, step_x = -(-height // SIDE_PX), -(-width // SIDE_PX)
-    trimmed = pixels[:, :, : height // step_y * step_y, : width // step_x * step_x].astype(np.float32)
+    top, left = height % step_y // 2, width % step_x // 2  # cut about the middle, so that a mirror cuts the same
+    trimmed = pixels[:, :, top:, left:][:, :, : height // step_y * step_y, : width // step_x * step_x]
     count, channels, high, wide = trimmed.shape
-    blocks = trimmed.reshape(count, channels, high // step_y, step_y, wide // step_x, step_x).mean(axis=(3, 5))
-    rows = blocks.reshape(count, -1)
+    blocks = trimmed.reshape(count, channels, high // step_y, step_y, wide // step_x, step_x)
+    rows = blocks.mean(axis=(3, 5), dtype=np.float32).reshape(count, -1)
     rows = rows - rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(length, 1e-6), np.float32)

@@ -57,6 +57,7 @@ class Pace:
         self._run, self._clock, self._crew, self._orders = run, clock, crew, orders
         self._middling: list[Trial] = []
         self._probed: list[Rate] = []
+        self._read: tuple[int, list[Rate]] = (-1, [])  # length of the record, and what it told then
 
     def manners(self, trials: Iterable[Trial]) -> dict[str, Json]:
         """The fastest precision and layout of each family, by a short training of each.
@@ -84,7 +85,7 @@ class Pace:
         Returns:
           Seconds; at least half of the nearest's for a lighter network, since not everything shrinks with the MACs.
         """
-        rates = [_rate_of(record) for record in self._run.trials().values() if _tells(record)] or self._probed
+        rates = self._told() or self._probed
         if not rates:  # the manners were chosen in an earlier run of this folder
             for trial in self._middling:
                 self._manner(trial)
@@ -105,9 +106,19 @@ class Pace:
         if self._crew.size < 2:
             return False
         pictures = self._pictures(trial)
-        alone = self._short([trial.replace(threads=1)] * 2, pictures)[-1]
-        together = self._short([trial.replace(threads=self._crew.size)] * 2, pictures)[-1]
+        with_all = trial.replace(threads=self._crew.size)
+        alone = max(self._short([trial.replace(threads=1)] * self._crew.size, pictures))
+        self._short([with_all], WARM_UP)
+        together = self._short([with_all], pictures)[0]  # while the other workers rest
         return alone / together > 1 + (self._crew.size - 1) * 2 / 3
+
+    def _told(self) -> list[Rate]:
+        """Of the trials in the record, which is read again only when it has grown."""
+        path = self._run.journal.path
+        length = path.stat().st_size if path.exists() else 0
+        if self._read[0] != length:
+            self._read = (length, [_rate_of(record) for record in self._run.trials().values() if _tells(record)])
+        return self._read[1]
 
     def _manner(self, trial: Trial) -> Json:
         """Try each manner, as many at a time as there are workers, and remember the fastest one's rate."""
@@ -143,14 +154,18 @@ class Pace:
             trials=distinct, folder=self._orders.folder, cache=self._orders.cache, deadline=self._clock, keep=False
         )
         found: dict[str, float] = {}
+        lost = ""
         for record in self._crew.run(orders):
             if not isinstance(record, RunRecord):
                 continue
             if record.error:
-                raise FireforgeError("ALL_DIVERGED", "not even a short training went well", where=record.error)
+                lost = record.error
+                continue
             (self._run.path / record.weights).unlink(missing_ok=True)
             found[record.trial_digest] = _seconds_a_picture(record)
-        worst = max(found.values(), default=0.1)
+        if lost and not found:
+            raise FireforgeError("ALL_DIVERGED", "not even a short training went well", where=lost)
+        worst = max(found.values(), default=0.1)  # of what diverged, and of what the deadline kept from beginning
         return [found.get(trial.digest(), worst) for trial in distinct]
 
 

@@ -206,7 +206,7 @@ def _outlook(
 
 
 def _of_accuracy(limit: float, usual: tuple[Usual, ...], per_class: float) -> tuple[bool, str]:
-    """Held against results with at most twice as many pictures a class; without one, against the least of the others."""
+    """Held against results of at most twice as many pictures a class; without one, against the least of the others."""
     known = [row.high for row in usual if row.per_class <= MORE * per_class]
     if known:
         return limit > max(known), f"others reached {max(known):.1%} on like data"

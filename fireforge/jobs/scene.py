@@ -20,15 +20,17 @@ from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.trial import DataRef
 from fireforge.data.cache import PictureCache
 from fireforge.data.check import drop_broken, lost_pictures
+from fireforge.data.check import look as header
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
-from fireforge.data.pixels import choose_steps
+from fireforge.data.pixels import MOST_PX, choose_steps
 from fireforge.data.split import Parts, split
 
 SHOWN = 24  # pictures on the data card
 VAL_SHARE = 0.15  # of what is not the test part is held out for choosing ...
 VAL_MOST = 5_000  # ... of so many pictures at most: they tell 0.5 point apart, and more are better trained on
 SIDES = (32, 48, 64, 96, 128, 160)  # of the inputs that are tried for larger pictures
+ASKED = 64  # pictures whose size is asked for
 SMALL_PX = 64  # pictures up to this side are taken as they are
 FIRST_PX = 64  # and larger ones are first looked at in this size
 MOST_LOST = 0.05  # share of unusable files above which a build stops before it starts
@@ -46,6 +48,7 @@ class Scene:
       truth: label of each sample, int64 (N,).
       sizes: (H, W) of the inputs that may be tried, by rising area; the preprocessing's own is one of them.
       cache: folder where pictures that were made ready are kept; None for none.
+      side_px: shorter side of most pictures, as they are stored; 0 for that of the greatest of the sizes.
     """
 
     dataset: Dataset
@@ -55,6 +58,7 @@ class Scene:
     truth: np.ndarray
     sizes: tuple[tuple[int, int], ...]
     cache: Path | None = None
+    side_px: int = 0
 
     @property
     def steps(self) -> ImageSteps:
@@ -92,8 +96,8 @@ class Scene:
         return self if preprocess == self.preprocess else dataclasses.replace(self, preprocess=preprocess)
 
     def shorter_px(self) -> int:
-        """Shorter side of most pictures: the greatest size at which they are looked at."""
-        return min(self.sizes[-1])
+        """Shorter side of most pictures, or of the greatest size at which they are looked at."""
+        return self.side_px or min(self.sizes[-1])
 
 
 class _Pixels(Mapping[str, np.ndarray]):
@@ -153,6 +157,7 @@ def look(
         truth=np.array([sample.label for sample in dataset.samples], np.int64),
         sizes=sizes,
         cache=cache,
+        side_px=_side_px(dataset, parts.train) if image_size else 0,
     )
     return scene.at(max((size for size in sizes if min(size) <= FIRST_PX), default=sizes[0]))
 
@@ -175,6 +180,13 @@ def sizes_of(steps: ImageSteps) -> tuple[tuple[int, int], ...]:
 def resized(steps: ImageSteps, size: tuple[int, int]) -> ImageSteps:
     """The same steps with another size of the input."""
     return steps.replace(resize=min(size) if isinstance(steps.resize, int) else size, crop=size)
+
+
+def _side_px(dataset: Dataset, ids: np.ndarray) -> int:
+    """The median shorter side of some pictures, as `choose_steps` would have it where no size is asked for."""
+    some = ids[np.linspace(0, len(ids) - 1, min(ASKED, len(ids))).astype(int)]
+    looks = [header(dataset.read(int(i)), where=dataset.where(int(i)), full=False) for i in some]
+    return min(int(np.median([min(item.height_px, item.width_px) for item in looks])), MOST_PX)
 
 
 def _check_losses(opened: Dataset, dataset: Dataset) -> None:

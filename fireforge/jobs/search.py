@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -108,15 +109,17 @@ class Plan:
         )
 
     def orders(self, trials: Sequence[Trial], *, at_least_one: bool = False) -> Orders:
-        """Trials for the crew; where a run is replayed, each stops where that run stopped it."""
+        """Trials for the crew; where a run is replayed, those that it began, each until it stopped it."""
         search = self.search
+        ends = {_place(record.trial): _epochs_of(record) for record in search.run.replayed().values()}
+        begun = [trial for trial in trials if not ends or _place(trial) in ends]
         return Orders(
-            trials=trials,
+            trials=begun,
             folder=search.run.path,
             cache=search.scene.cache,
             deadline=search.clock,
             at_least_one=at_least_one,
-            until={digest: _epochs_of(record) for digest, record in search.run.replayed().items()},
+            until={trial.digest(): ends[_place(trial)] for trial in begun if ends},
         )
 
     def _recipe(self, candidate: Candidate, scene: Scene, course: Course) -> Recipe:
@@ -134,6 +137,12 @@ class Plan:
         return Recipe.from_json({**recipe.to_json(), **manner}) if manner else recipe
 
 
+def _place(trial: Trial) -> tuple[str, int]:
+    """What tells the trials of one search apart, wherever its data stand."""
+    return trial.spec.digest(), trial.rung
+
+
 def _epochs_of(record: RunRecord) -> float:
+    """Infinity where the training diverged: it does so again, at the same step."""
     epochs = record.metrics.get("train/epoch", ())
-    return epochs[-1] if epochs else 0.0
+    return epochs[-1] if epochs else math.inf

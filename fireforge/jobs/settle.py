@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from fireforge.base.machine import this_machine, versions
 from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
 from fireforge.base.record import RunRecord
+from fireforge.cost.energy import estimated
+from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.baselines import baseline_answer
 from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.evaluate import evaluate_ids
@@ -61,6 +64,14 @@ def promises(winner: RunRecord, before: Answer) -> bool:
       True where limits are still missed, or the network is more accurate on validation.
     """
     return missed(before.limits) > 0 or (winner.accuracy or 0.0) > (before.on_validation() or 0.0)
+
+
+def ready_to_judge(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """The deliveries with every figure that a limit can be held against, estimates where nothing measures."""
+    return [
+        dataclasses.replace(one, measurement=_with_energy(one.measurement, Path(one.exported.path)))
+        for one in deliveries
+    ]
 
 
 def betters(chosen: Delivery, budget: Budget, before: Answer) -> bool:
@@ -159,7 +170,13 @@ def _measured(scene: Scene, path: Path) -> Measurement:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         pictures = Path(folder) / "test.npz"
         save_pictures(pictures, [encoded(scene.dataset, int(i)) for i in ids], scene.truth[ids])
-        return measure_fresh(path, pictures=pictures)
+        return _with_energy(measure_fresh(path, pictures=pictures), path)
+
+
+def _with_energy(measurement: Measurement, path: Path) -> Measurement:
+    """The measurement with the file's estimated energy, where the machine has no counter; its words say so."""
+    graph, _, _ = import_onnx(path)
+    return estimated(measurement, graph)
 
 
 def _score(measurement: Measurement) -> Score:

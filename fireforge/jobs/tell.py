@@ -8,6 +8,7 @@ import io
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,9 @@ def inspection(found: Inspection) -> list[str]:
     if found.findings:
         lines += ["", *(f"{'WARNING' if item.loud else 'note'}: {item.text}" for item in found.findings)]
         lines += [f"  the same: {', '.join(names)}" for names in found.duplicates.torn[:TORN_SHOWN]]
+    if found.notes:
+        codes = Counter(item.code for item in found.notes)
+        lines += ["", f"remarks: {', '.join(f'{count:,} {code}' for code, count in sorted(codes.items()))}"]
     if found.unreadable:
         rows = [(bad.name, bad.code, bad.reason) for bad in found.unreadable[:UNREADABLE_SHOWN]]
         lines += ["", *text_table(("cannot be used", "code", "reason"), rows)]

@@ -26,6 +26,7 @@ from fireforge.space.survey import Candidate, spread
 
 MARGIN = 0.9  # of a limit that an untrained float file may use
 WARM, TIMED = 5, 30  # predictions
+PATIENCE = 3.0  # times the clock's seconds, while no candidate has kept the limits
 ROUNDS = 3  # times as many candidates are measured as are wanted
 
 
@@ -39,7 +40,7 @@ def quick_enough(
       candidates: that passed all counted limits, at least one.
       budget: max_latency_ms and max_memory_bytes are used.
       number: how many are wanted.
-      clock: no further candidate is measured when it is over.
+      clock: no further candidate is measured when it is over; while none has kept the limits, when it is long over.
 
     Returns:
       At most so many; where none keeps the limits, the one that was nearest.
@@ -54,10 +55,18 @@ def quick_enough(
             nearest = (excess, candidate)
         if excess <= MARGIN:
             kept.append(candidate)
-        if clock.over() and kept:
+        if clock.over() and (kept or clock.stopped() or clock.used() > PATIENCE * clock.seconds):
             break
     assert nearest is not None  # there is at least one candidate
     return spread(kept, number) if kept else (nearest[1],)
+
+
+def within(scene: Scene, candidate: Candidate, budget: Budget) -> bool:
+    """Whether one network, such as that of an earlier run, keeps the limits of size, latency and memory untrained."""
+    if budget.max_bytes is not None and candidate.bytes > budget.max_bytes:
+        return False
+    measured = budget.max_latency_ms is not None or budget.max_memory_bytes is not None
+    return not measured or _excess(scene, candidate, budget) <= MARGIN
 
 
 def _interleaved(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -157,7 +157,8 @@ code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono",
   .plot.wide svg { min-width: 760px; }
   .gallery { grid-template-columns: repeat(auto-fill, minmax(68px, 1fr)); gap: 10px; }
   table.broad { min-width: 660px; }
-  td:first-child { min-width: 6.5rem; }
+  td:first-child { min-width: 8rem; }
+  .broad td:last-child:not(.num) { min-width: 14rem; }
   dl { gap: 6px 14px; font-size: .875rem; }
 }
 @media print {

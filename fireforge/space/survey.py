@@ -12,6 +12,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.rng import rng
 from fireforge.base.spec import NetSpec
 from fireforge.cost.count import count
+from fireforge.cost.energy import energy
 from fireforge.cost.filesize import onnx_bytes
 from fireforge.nets.families import build_graph
 from fireforge.space.spaces import SpaceFn
@@ -25,11 +26,13 @@ class Candidate:
       spec: what it is.
       cost: counted.
       bytes: predicted size of its int8 file.
+      energy_mj: estimated for one prediction in int8, at least.
     """
 
     spec: NetSpec
     cost: Cost
     bytes: int
+    energy_mj: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ def survey(
       spaces: what is drawn from, in turn.
       inputs: (C, H, W) that are tried, each as often in each space.
       classes: outputs.
-      budget: max_bytes is held against the predicted int8 file.
+      budget: max_bytes is held against the predicted int8 file, max_energy_mj against the estimate.
       draws: how many, of which seed.
 
     Returns:
@@ -98,6 +101,8 @@ def survey(
             nearest = candidate
         if budget.max_bytes is not None and candidate.bytes > budget.max_bytes:
             rejected["max_bytes"] = rejected.get("max_bytes", 0) + 1
+        elif budget.max_energy_mj is not None and candidate.energy_mj > budget.max_energy_mj:
+            rejected["max_energy_mj"] = rejected.get("max_energy_mj", 0) + 1
         elif candidate.spec.digest() in kept:
             rejected["repeated"] = rejected.get("repeated", 0) + 1
         else:
@@ -155,4 +160,9 @@ def counted(spec: NetSpec, *, card_bytes: int | None = None) -> Candidate | None
         if error.code != "BAD_SPEC":
             raise
         return None
-    return Candidate(spec=spec, cost=count(graph), bytes=onnx_bytes(graph, form="int8", card_bytes=card_bytes))
+    return Candidate(
+        spec=spec,
+        cost=count(graph),
+        bytes=onnx_bytes(graph, form="int8", card_bytes=card_bytes),
+        energy_mj=energy(graph, form="int8").total_mj,
+    )

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from fireforge.nets.module import GraphModule, arrays_of, initialise, load_array
 from fireforge.train.feed import Batching, Pictures, Ready
 from fireforge.train.loop import Keeping, Task, Watch, fit
 from fireforge.train.weights import read_weights, write_weights
-from fireforge.train.world import accelerator_name, make_world
+from fireforge.train.world import World, accelerator_name, make_world
 
 CHECKPOINT = "checkpoint"
 Reader = Callable[[Trial], Ready]  # takes a trial and gives the pictures that it is trained and judged on
@@ -72,14 +73,13 @@ def run_trial(
     if trial.start:
         load_arrays(module, read_weights(weights_path(folder, trial.start)))
     module.to(world.device)
-    if world.device.type == "cpu":
-        torch.set_num_threads(trial.threads)
     state = Path(folder) / CHECKPOINT / trial.digest()[:12]
     task = Task(recipe=trial.recipe, ready=pictures, batching=batching_of(trial), world=world)
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest(), every=every)
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
-    course = fit(module, task, keeping=keeping, watch=watch)
+    with _threads(trial.threads, world):
+        course = fit(module, task, keeping=keeping, watch=watch)
     weights = weights_path(folder, trial.digest())
     make_folder(weights.parent)
     sha256 = write_weights(weights, arrays_of(module))
@@ -97,6 +97,18 @@ def run_trial(
         hardware=this_machine(accelerator=accelerator_name(world)),
         versions=versions(),
     )
+
+
+@contextlib.contextmanager
+def _threads(number: int, world: World) -> Iterator[None]:
+    """So many threads on a CPU; the caller's number is his again afterwards."""
+    before = torch.get_num_threads()
+    if world.device.type == "cpu":
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def weights_path(folder: str | Path, digest: str) -> Path:

@@ -2,9 +2,10 @@
 """A process that runs trials: orders come in as JSON lines on stdin, records go out as JSON lines on stdout.
 
 No pickle and no import of the caller's main module, so it works from a script, a notebook or a service alike. An order
-is {"trial": Trial, "folder": str, "device": str, "seconds": float | null, "most_pictures": int, "keep": bool}; an
-answer is {"share": float} after each epoch, then {"record": RunRecord} or {"error": {"code", "what", ...}}. SIGINT ends
-the training of the present order, whose record still follows; the end of the parent ends the process.
+is {"trial": Trial, "folder": str, "device": str, "seconds": float | null, "until": float | null, "cache": str | null,
+"keep": bool}; an answer is {"share": float} after each epoch, then {"record": RunRecord} or {"error": {"code", "what",
+...}}. SIGINT ends the training of the present order, whose record still follows; the end of the parent ends the
+process.
 """
 
 from __future__ import annotations

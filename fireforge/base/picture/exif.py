@@ -31,13 +31,13 @@ def read_orientation(exif: bytes) -> tuple[int, bool]:
         return 1, False
     (count,) = struct.unpack_from(order + "H", exif, start)
     entries = exif[start + 2 : start + 2 + 12 * count]
-    sound, total, found = len(entries) == 12 * count, 0, 1
+    sound, total, found = len(entries) == 12 * count, 0, 0
     for tag, kind, number, value in struct.iter_unpack(order + "HHI4s", entries[: len(entries) // 12 * 12]):
         size = number * UNIT_BYTES.get(kind, 1)
         if size > 4:
             total += size
             sound = sound and struct.unpack(order + "I", value)[0] + size <= len(exif)
-        if tag == ORIENTATION and number == 1 and kind in (SHORT, LONG):
+        if tag == ORIENTATION and not found and number == 1 and kind in (SHORT, LONG):
             (found,) = struct.unpack(order + "I", value) if kind == LONG else struct.unpack(order + "H", value[:2])
     return found if 1 <= found <= 8 else 1, sound and total <= len(exif)
 

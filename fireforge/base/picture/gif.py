@@ -7,6 +7,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.picture.structure import Structure, check_sides
 
 EXTENSION, FRAME, END = 0x21, 0x2C, 0x3B
+MAX_PARTS, MAX_BLOCKS = 10_000, 1_000_000  # as far as the first frame's end; blocks of one frame
 MOST_PACKED = 3000  # pixels that one byte can stand for: codes of 12 bits for runs of up to 4096 pixels
 
 
@@ -21,7 +22,7 @@ def walk_gif(data: bytes, *, where: str) -> Structure:
       Its size, and whether it is an animation.
 
     Raises:
-      FireforgeError: IMG_TRUNCATED, if the first frame is not whole, or IMG_CORRUPT.
+      FireforgeError: IMG_TRUNCATED, if the first frame is not whole, IMG_CORRUPT or IMG_TOO_SLOW.
     """
     if len(data) < 13:
         raise FireforgeError("IMG_TRUNCATED", "ends within its head", where=where)
@@ -35,24 +36,25 @@ def walk_gif(data: bytes, *, where: str) -> Structure:
 
 def _notes(data: bytes, where: str) -> tuple[str, ...]:
     """What follows the first frame, which must be whole."""
-    frames, at = 0, 13 + _palette(data[10])
-    while at < len(data):
-        if data[at] == END:
+    at, framed = 13 + _palette(data[10]), False
+    for _ in range(MAX_PARTS):
+        kind = data[at] if 0 <= at < len(data) else None
+        if kind is None and framed and at >= 0:
+            return ("IMG_NO_END",)
+        if kind is None:
+            raise FireforgeError("IMG_TRUNCATED", "ends before its first frame does", where=where)
+        if kind == END:
             return ("IMG_TRAILING",) if at + 1 < len(data) else ()
-        if data[at] == FRAME and frames:
+        if kind == FRAME and framed:
             return ("IMG_FRAMES",)
-        if data[at] == FRAME:
-            frames = 1
-            at = _past_blocks(data, at + 11 + (_palette(data[at + 9]) if at + 9 < len(data) else 0))
-        elif data[at] == EXTENSION:
-            at = _past_blocks(data, at + 2)
+        if kind == FRAME:
+            framed = True
+            at = _past_blocks(data, at + 11 + (_palette(data[at + 9]) if at + 9 < len(data) else 0), where)
+        elif kind == EXTENSION:
+            at = _past_blocks(data, at + 2, where)
         else:
-            at += 1  # stray bytes are the decoder's to judge
-        if at < 0:
-            break
-    if not frames or at < 0:
-        raise FireforgeError("IMG_TRUNCATED", "ends before its first frame does", where=where)
-    return ("IMG_NO_END",)
+            at += 1  # a stray byte
+    raise FireforgeError("IMG_TOO_SLOW", f"more than {MAX_PARTS} parts", where=where)
 
 
 def _palette(flags: int) -> int:
@@ -60,10 +62,12 @@ def _palette(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _past_blocks(data: bytes, at: int) -> int:
+def _past_blocks(data: bytes, at: int, where: str) -> int:
     """Past a chain of blocks, each with its length before it; -1 where the data ends within it."""
-    while at < len(data):
+    for _ in range(MAX_BLOCKS):
+        if at >= len(data):
+            return -1
         if not data[at]:
             return at + 1
         at += data[at] + 1
-    return -1
+    raise FireforgeError("IMG_TOO_SLOW", f"a frame of more than {MAX_BLOCKS} blocks", where=where)

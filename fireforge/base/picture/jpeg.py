@@ -16,6 +16,7 @@ DECODED = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # baseline, extended, progr
 PROGRESSIVE = frozenset((0xC2, 0xCA))
 HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
 LEAST_BITS = 0.25  # for 8 x 8 px, by the channel that is stored finest
+MAX_MARKS = 10_000  # before the first scan
 MAX_HEAD_BYTES = 262_144  # metadata beyond this is not handed to the decoder
 FREE_SCANS = 64
 MAX_SCAN_PIXELS = 400_000_000  # pixels times scans that decode within two seconds
@@ -90,7 +91,7 @@ def lean_jpeg(data: bytes, *, where: str) -> bytes:
 
 def _head(data: bytes, where: str) -> _Head:
     head, at = _Head(), 2
-    while True:
+    for _ in range(MAX_MARKS):
         at = data.find(b"\xff", at)
         if at < 0 or at + 4 > len(data):
             raise FireforgeError("IMG_TRUNCATED", "ends before its pixels begin", where=where)
@@ -118,6 +119,7 @@ def _head(data: bytes, where: str) -> _Head:
             return head
         head.segments.append((marker, at, stop))
         at = stop
+    raise FireforgeError("IMG_TOO_SLOW", f"more than {MAX_MARKS} marks before its pixels", where=where)
 
 
 def _take_frame(head: _Head, body: bytes, where: str) -> None:

@@ -45,7 +45,7 @@ def index_zip(stream: BinaryIO, file_bytes: int, tally: Tally) -> Index:
         again = Tally(tally.source, packed_bytes=file_bytes, limits=tally.limits)
         count, last = readable(stream, file_bytes, again)
         raise damaged(tally.source, str(error), readable=count, last=last) from error
-    _check_overlap(entries, directory, tally)
+    _check_overlap(entries, tally)
     index = Index()
     for entry in entries:
         _take(index, entry, stream, directory, tally.source)
@@ -77,7 +77,7 @@ def _check(entry: Entry, tally: Tally) -> None:
         )
 
 
-def _check_overlap(entries: list[Entry], directory: Directory, tally: Tally) -> None:
+def _check_overlap(entries: list[Entry], tally: Tally) -> None:
     """No two members may share bytes: a few that do can pretend to be very many."""
     at = np.array([entry.at for entry in entries], np.float64)  # whole to 2^53
     end = at + np.array([LOCAL.size + len(entry.raw) + entry.stored for entry in entries], np.float64)
@@ -86,8 +86,6 @@ def _check_overlap(entries: list[Entry], directory: Directory, tally: Tally) -> 
     if len(shared):
         first, second = entries[order[shared[0]]], entries[order[shared[0] + 1]]
         raise tally.bomb(f"it shares its bytes with {first.name[:200]!a}", "members one after the other", second.name)
-    if len(order) and end.max() > directory.at:
-        raise damaged(tally.source, "a member reaches into the directory", readable=0)
 
 
 def _take(index: Index, entry: Entry, stream: BinaryIO, directory: Directory, source: str) -> None:

@@ -8,7 +8,7 @@ import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.sample import Sample, Skipped
@@ -18,7 +18,7 @@ from fireforge.data.formats.classfile import MOST_LETTERS, class_names
 from fireforge.data.formats.folder import PART_NAMES, natural
 from fireforge.data.formats.format import Format
 from fireforge.data.outputs import LABEL, LABELS, Output, boxes_beside, is_coco, refusal
-from fireforge.data.pictures import Pictures
+from fireforge.data.pictures import Pictures, stamp
 from fireforge.data.sidefiles import BOX_FOLDERS, folders_in, part_of, side_names
 from fireforge.data.table_file import TABLE_SUFFIXES, Table, read_table
 from fireforge.data.tree import FolderTree, Tree, printable
@@ -92,7 +92,7 @@ def open_manifest(tree: Tree, name: str = "", *, source: str = "") -> Dataset:
         labels=labels,
         samples=samples,
         skipped=tuple(skipped),
-        reader=functools.partial(_read, tree, tuple(row.name for row in kept)),
+        reader=functools.partial(_read, tree, tuple((row.name, stamp(tree, row.name)) for row in kept)),
     )
 
 
@@ -189,38 +189,48 @@ def _part(text: str, where: str) -> str:
     return PART_NAMES[text.lower()]
 
 
+@dataclass
+class _Ledger:
+    """What becomes of the rows: pictures by name, and what was found and not used."""
+
+    used: dict[str, _Row] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    lost: list[_Row] = field(default_factory=list)
+
+    def skip(self, name: str, code: str, reason: str) -> None:
+        self.skipped.append(Skipped(name=printable(name), code=code, reason=reason))
+
+
 def _usable(rows: list[_Row], source: str) -> tuple[list[_Row], list[Skipped]]:
     """The rows with a picture and a class, each picture once; the rest by reason."""
-    _refuse_several_labels(rows, source)
-    first: dict[str, _Row] = {}
-    skipped, lost = [], []
+    _refuse_torn(rows, source)
+    ledger = _Ledger()
     for row in rows:
         if not row.name:
-            skipped.append(
-                Skipped(name=printable(row.text), code="NO_FILE", reason=f"{row.at} names it; it is not there")
-            )
-            lost.append(row)
+            ledger.skip(row.text, "NO_FILE", f"{row.at} names it; it is not there")
+            ledger.lost.append(row)
         elif not row.label:
-            skipped.append(Skipped(name=row.at, code="NO_LABEL", reason="no class in this row"))
-            lost.append(row)
-        elif row.name in first:
-            skipped.append(Skipped(name=row.at, code="DUP_ROW", reason=f"the same picture as {first[row.name].at}"))
+            ledger.skip(row.at, "NO_LABEL", "no class in this row")
+            ledger.lost.append(row)
+        elif row.name in ledger.used:
+            ledger.skip(row.at, "DUP_ROW", f"the same picture as {ledger.used[row.name].at}")
         else:
-            first[row.name] = row
-    if len(lost) > MOST_LOST * len(rows):
-        why = "names no file that is there" if not lost[0].name else "has no class"
+            ledger.used[row.name] = row
+    if len(ledger.lost) > MOST_LOST * len(rows):
+        first = ledger.lost[0]
+        why = "has no class" if first.name else "names no file that is there"
         raise FireforgeError(
             "TOO_MANY_BAD",
-            f"{len(lost):,} of {len(rows):,} rows cannot be used; the first, {lost[0].text[:100]!r}, {why}",
-            where=_full(source, lost[0].at),
+            f"{len(ledger.lost):,} of {len(rows):,} rows cannot be used; the first, {first.text[:100]!r}, {why}",
+            where=_full(source, first.at),
             allowed=f"up to {MOST_LOST:.0%}",
             do="paths counted from the folder of the list",
         )
-    return list(first.values()), skipped
+    return list(ledger.used.values()), ledger.skipped
 
 
-def _refuse_several_labels(rows: list[_Row], source: str) -> None:
-    """Rows that give one picture several classes: an accident names two rows, a habit is another kind of output."""
+def _refuse_torn(rows: list[_Row], source: str) -> None:
+    """One picture with several classes or parts: an accident names two rows, a habit is another kind of output."""
     by_name: dict[str, list[_Row]] = defaultdict(list)
     for row in rows:
         if row.name and row.label:
@@ -285,8 +295,12 @@ def _full(source: str, name: str) -> str:
     return f"{source.rstrip('/')}/{name}"
 
 
-def _read(tree: Tree, names: tuple[str, ...], sample_id: int) -> bytes:
-    return tree.read(names[sample_id])
+def _read(tree: Tree, files: tuple[tuple[str, tuple[int, int]], ...], sample_id: int) -> bytes:
+    name, stamped = files[sample_id]
+    data = tree.read(name)
+    if stamp(tree, name) != stamped:
+        raise FireforgeError("DATA_CHANGED", "the file changed since the list was read", where=_full(tree.source, name))
+    return data
 
 
 def _recognise(source: str) -> bool:

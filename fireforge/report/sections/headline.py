@@ -118,6 +118,7 @@ def _badges(answer: Answer) -> Markup:
         told = f"{achieved} {sign} {limit}" if verdict.met else f"{achieved}, allowed {sign} {limit}"
         if verdict.achieved is None:
             told = f"not measured, allowed {sign} {limit}"
+        told += ", estimated" if _estimated(verdict) else ""
         badges.append(parts.badge(f"{show.LIMIT_WORDS.get(verdict.name, verdict.name)} {told}", verdict.met))
     return tag("p", badges, class_="badges")
 
@@ -150,4 +151,10 @@ def limits(run: Run) -> Markup:
 def _met(verdict: Verdict) -> Markup:
     if verdict.achieved is None:
         return parts.badge("not measured", None)
-    return parts.badge("met" if verdict.met else "broken", verdict.met)
+    told = "met" if verdict.met else "broken"
+    return parts.badge(f"{told}, estimated" if _estimated(verdict) else told, verdict.met)
+
+
+def _estimated(verdict: Verdict) -> bool:
+    """Whether the limit was held against an estimate, as no counter was there to measure."""
+    return verdict.how.startswith("estimated")

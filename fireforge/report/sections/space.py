@@ -92,7 +92,7 @@ class _Look:
 
     def dot(self, trial: RunRecord, x: float, tip: str) -> Dot:
         """The mark of a trial: its strength and size by its rung."""
-        spec, rung = trial.trial.spec, min(trial.trial.rung, MOST_RUNGS - 1)
+        spec, rung = trial.trial.spec, _strength(trial)
         return Dot(
             x=x,
             y=trial.accuracy or 0.0,
@@ -101,6 +101,11 @@ class _Look:
             radius=4.4 + 0.8 * rung,
             shape=self.shapes[spec.input_shape],
         )
+
+
+def _strength(trial: RunRecord) -> int:
+    """A rung that has a strength of its own; a baseline, which stands on none, has that of the first."""
+    return min(max(trial.trial.rung, 0), MOST_RUNGS - 1)
 
 
 def _look(judged: Sequence[RunRecord]) -> _Look:
@@ -142,7 +147,7 @@ def _thinned(counted: Sequence[int]) -> list[float]:
 
 def _legend(run: Run, judged: Sequence[RunRecord], look: _Look) -> Markup:
     keys = [(style, family) for family, style in look.families.items()]
-    rungs = sorted({min(trial.trial.rung, MOST_RUNGS - 1) for trial in judged})
+    rungs = sorted({_strength(trial) for trial in judged if trial.trial.rung >= 0})
     keys += [(f"plain rung-{rung}", f"rung {rung}" + (" and up" if rung == MOST_RUNGS - 1 else "")) for rung in rungs]
     keys += [("front", "Pareto front")] + ([("chosen", "chosen")] if run.chosen() in judged else [])
     keys += [("rug", "counted, not trained")] if run.counted else []
@@ -154,8 +159,9 @@ def _legend(run: Run, judged: Sequence[RunRecord], look: _Look) -> Markup:
 def _tip(trial: RunRecord, varied: frozenset[str]) -> str:
     spec, cost = trial.trial.spec, trial.trial.cost
     told = f"{show.spec_words(spec, only=varied)}: {show.percent(trial.accuracy)}"
+    where = f"rung {trial.trial.rung}" if trial.trial.rung >= 0 else "a baseline"
     counted = f", {cost.params:,} parameters, {show.compact(cost.macs)} MACs" if cost else ""
-    return f"{told}{counted}, input {' × '.join(map(str, spec.input_shape))}, rung {trial.trial.rung}"
+    return f"{told}{counted}, input {' × '.join(map(str, spec.input_shape))}, {where}"
 
 
 def _params(trial: RunRecord) -> int:

@@ -50,13 +50,14 @@ ANSWER = Answer(
 def test_the_json_has_the_form_that_programs_read() -> None:
     data = ANSWER.to_json()
     assert set(data) == {
-        "model", "test", "measured", "limits", "feasible", "infeasible_because", "spec", "cost", "baseline",
+        "model", "test", "measured", "limits", "feasible", "infeasible_because", "spec", "cost", "baseline", "instead",
         "candidates", "val_accuracy", "seconds", "command", "versions", "hardware",
     }  # fmt: skip
     assert data["model"] == {"path": "model-int8.onnx", "form": "int8", "bytes": 30_000, "sha256": "ab"}
     assert data["test"] == {"accuracy": 0.98, "n": 100, "interval": [0.93, 0.994]}
     assert data["limits"] == [{"name": "max_bytes", "limit": 40_000.0, "achieved": 30_000, "met": True, "how": "size"}]
-    assert data["baseline"] == {"name": "neighbours", "accuracy": 0.97}
+    assert data["baseline"] == {"name": "neighbours", "accuracy": 0.97, "bytes": 0, "latency_ms": None}
+    assert data["instead"] is None
     assert data["candidates"][1] == {"path": "model-int8.onnx", "form": "int8", "bytes": 30_000, "val_accuracy": 0.95}
     assert Answer.from_json(data) == ANSWER
 

@@ -82,11 +82,19 @@ def test_answers_that_slow_down_with_what_is_remembered() -> None:
 
 
 def test_what_does_not_pay_is_left_out_with_the_reason() -> None:
-    """0.1 s a picture and 2 s: 200 pictures would take 20 s."""
+    """10 ms a picture and 1.5 s: 50 pictures are measured in 0.5 s, twice, and 200 would take 2 s."""
+    made = Made(lambda n: n / 100, lambda n, m: 0.0)
+    assert made.affords(50_000, 1.5) == (0, "too little time: it needs 2 s, and 0.5 of its 1.5 s are left")
+    assert made.sizes == [50, 50]
+
+
+def test_measuring_ends_with_the_time() -> None:
     made = Made(lambda n: n / 10, lambda n, m: 0.0)
-    count, why = made.affords(50_000, 2.0)
-    assert count == 0
-    assert why == "too little time: it needs 20 s, and 0 of its 2 s are left"
+    assert made.affords(50_000, 2.0) == (0, "too little time: its 2 s ended before it was measured")
+    assert made.sizes == [50]
+    idle = Made(lambda n: n / 10, lambda n, m: 0.0)
+    assert idle.affords(50_000, 0.0) == (0, "too little time: its 0 s ended before it was measured")
+    assert not idle.sizes
 
 
 def test_a_slow_first_call_does_not_count_as_a_rate() -> None:

@@ -282,6 +282,21 @@ def test_i37_encrypted_or_of_another_method(canary: Path) -> None:
         assert (code, word in line, "zip; tar" in line) == ("ARC_METHOD", True, True)
 
 
+def test_entries_for_the_top_itself_are_no_files(canary: Path) -> None:
+    dataset = opened(canary, zipped({"./": b"", ".": b"x", **{f"./{k}": v for k, v in pictures().items()}}))
+    assert (dataset.found, len(dataset.samples)) == (8, 8)
+
+
+def test_i36_data_that_reaches_into_the_directory(canary: Path) -> None:
+    good = [(n.encode(), zlib.compress(d)[2:-4], zlib.crc32(d), len(d)) for n, d in pictures().items()]
+    data = bytearray(raw_zip(good))
+    at = data.rindex(b"PK\1\2")
+    struct.pack_into("<L", data, at + 20, len(good[-1][1]) + 9)
+    assert [(item.name, item.reason) for item in opened(canary, bytes(data)).skipped] == [
+        ("dog/3.png", "its data is cut short")
+    ]
+
+
 def test_i37_what_is_hidden_may_be_packed_in_any_way(canary: Path) -> None:
     stream = io.BytesIO(zipped(pictures()))
     with zipfile.ZipFile(stream, "a") as archive:

@@ -81,6 +81,7 @@ def test_every_cut_and_every_changed_head_byte_is_refused() -> None:
     data = idx(PIXELS)
     assert {code_of(data[:length]) for length in range(len(data))} == {"BAD_IDX"}
     assert {code_of(gzip.compress(data)[:length]) for length in range(1, 200, 7)} == {"BAD_IDX"}
+    assert {code_of(gzip.compress(data)[:-length]) for length in range(1, 9)} == {"BAD_IDX"}  # its CRC and size
     for at in range(16):
         changed = bytearray(data)
         changed[at] ^= 1

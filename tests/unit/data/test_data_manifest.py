@@ -16,6 +16,7 @@ from fireforge.base.errors import Exit, FireforgeError
 from fireforge.data.dataset import Dataset
 from fireforge.data.formats.manifest import open_manifest
 from fireforge.data.open import open_dataset
+from fireforge.data.tree import printable
 
 REAL = pytest.mark.skipif("FIREFORGE_DATA" not in os.environ, reason="FIREFORGE_DATA names no folder")
 
@@ -126,10 +127,10 @@ def test_odd_names_and_classes_survive(tmp_path: Path) -> None:
         put(tmp_path / name, i)
     text = "file,label\n" + "".join('"{}",{}\n'.format(n.replace('"', '""'), c) for n, c in zip(names, labels))
     dataset = listed(tmp_path, text)
-    assert [sample.name for sample in dataset.samples] == names
+    assert [sample.name for sample in dataset.samples] == [printable(name) for name in names]
     assert dataset.labels == ("class 2", "class 10")
     assert [dataset.labels[label] for label in dataset.targets] == labels
-    assert [dataset.read(i)[:4] for i in range(6)] == [b"\x89PNG"] * 6
+    assert [dataset.read(i) for i in range(6)] == [(tmp_path / name).read_bytes() for name in names]
 
 
 def test_parts_from_a_column(tmp_path: Path) -> None:
@@ -321,9 +322,33 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     """Paths that climb or start at the root count as absent, though the files are there."""
     put(tmp_path / "secret.png")
     root = pictures(tmp_path / "data")
+    assert is_even_odd(listed(root, "file,label\n" + rows(folder="../data/img/")))
     for path in ("../secret.png", str(tmp_path / "secret.png"), "img/../../secret.png"):
         error = refused(root, "file,label\n" + rows() + f"{path},even\n")
         assert (error.code, error.where) == ("TOO_MANY_BAD", f"{root}/labels.csv line 10")
+
+
+def test_a_link_that_leads_out_counts_as_absent(tmp_path: Path) -> None:
+    """I26: links inside the folder are followed; links to a file or a folder outside are not, by path or by end."""
+    put(tmp_path / "out" / "secret.png")
+    root = pictures(tmp_path / "data")
+    (root / "img" / "8.png").symlink_to(root / "img" / "0.png")
+    (root / "file.png").symlink_to(tmp_path / "out" / "secret.png")
+    (root / "folder").symlink_to(tmp_path / "out", target_is_directory=True)
+    dataset = listed(root, "file,label\n" + rows() + "img/8.png,even\n")
+    assert [sample.name for sample in dataset.samples][-1] == "img/8.png"
+    for path in ("file.png", "folder/secret.png", "secret.png", "secret"):
+        error = refused(root, "file,label\n" + rows() + f"{path},even\n")
+        assert (error.code, error.where) == ("TOO_MANY_BAD", f"{root}/labels.csv line 10")
+
+
+def test_a_picture_that_changes_after_the_list_was_read(tmp_path: Path) -> None:
+    """I28."""
+    dataset = listed(pictures(tmp_path), "file,label\n" + rows())
+    put(tmp_path / "img/3.png", 200)
+    os.utime(tmp_path / "img/3.png", ns=(1, 1))
+    with pytest.raises(FireforgeError, match=r"DATA_CHANGED: .*img/3\.png"):
+        dataset.read(3)
 
 
 def test_an_ambiguous_end_names_no_file(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def told(root: Path, kind: str, evidence: str) -> None:
         (["['a', 'b']", "['a']"], LABELS),
         ([["a"], ["b"]], LABEL),
         (["great white shark, white shark", "tiger shark, Galeocerdo", "hammerhead, hammerhead shark"], LABEL),
+        (["shark, grey", "shark, white", "ray"], LABEL),
         (["red apple", "green apple", "red pear", "green pear"], LABEL),
         ([str(i / 7) for i in range(1, 30)], NUMBER),
         ([i * 0.37 for i in range(30)], NUMBER),

@@ -43,7 +43,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         Pictures(pixels=scene.pixels[name], labels=scene.truth[scene.part(name)], ids=scene.part(name))
         for name in ("train", "val")
     ]
-    recipe = small_images(samples=len(parts[0]), size_px=8, epochs=12)
+    recipe = small_images(samples=len(parts[0]), size_px=8, epochs=8)
     spec = NETWORKS["firenet-small"](10, input_shape=scene.input_shape)
     trial = Trial(spec=spec, recipe=recipe, data=scene.ref, preprocess=scene.preprocess)
     record = run_trial(trial, folder=folder, ready=Ready(train=parts[0], val=parts[1]), device="cpu", keep=False)
@@ -72,7 +72,8 @@ def reports(run: RunFolder) -> list[StageReport]:
     return [StageReport.from_json(entry.value) for entry in run.journal.read() if entry.type == "stage"]
 
 
-def test_what_loses_more_than_the_tolerance_is_trained_and_the_better_file_stands(stage, run) -> None:
+def test_what_loses_more_than_the_tolerance_is_trained_and_the_better_file_stands(stage, run, monkeypatch) -> None:
+    monkeypatch.setattr("fireforge.jobs.tune.MOST", 150)
     told: list[Update] = []
     found = deliver(stage.scene, run, stage.record, clock=Deadline(), progress=told.append, terms=Terms(device="cpu"))
     fold, int8, qat = reports(run)

@@ -24,29 +24,36 @@ def handler():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_first_stops_the_clock_and_the_second_the_work(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Deadline(60.0)
-    with pytest.raises(KeyboardInterrupt), ends_early(clock):
+def twice(clock: Deadline) -> None:
+    with ends_early(clock):
         interrupt()
         assert clock.stopped()
         interrupt()
-    assert "finishing with the best so far" in capsys.readouterr().err
 
 
-def test_a_first_inside_is_a_first_outside_too() -> None:
-    whole, part = Deadline(60.0), Deadline(60.0)
-    with pytest.raises(KeyboardInterrupt), ends_early(whole):
+def once_inside_and_once_outside(whole: Deadline, part: Deadline) -> None:
+    with ends_early(whole):
         with ends_early(part):
             interrupt()
             assert (whole.stopped(), part.stopped()) == (False, True)
         interrupt()
 
 
+def test_the_first_stops_the_clock_and_the_second_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        twice(Deadline(60.0))
+    assert "finishing with the best so far" in capsys.readouterr().err
+
+
+def test_a_first_inside_is_a_first_outside_too() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        once_inside_and_once_outside(Deadline(60.0), Deadline(60.0))
+
+
 def test_a_second_inside_is_no_first_of_what_is_around() -> None:
-    whole, part = Deadline(60.0), Deadline(60.0)
-    with pytest.raises(KeyboardInterrupt), ends_early(whole), ends_early(part):
-        interrupt()
-        interrupt()
+    whole = Deadline(60.0)
+    with ends_early(whole), pytest.raises(KeyboardInterrupt):
+        twice(Deadline(60.0))
     assert not whole.stopped()
 
 

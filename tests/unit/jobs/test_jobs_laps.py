@@ -237,10 +237,10 @@ def test_a_run_that_has_not_ended_or_went_on_is_not_replayed(tmp_path: Path, sce
     run = finished(tmp_path / "run", scene)
     with run:
         begin(run, scene, seed=0, budget=BUDGET.replace(seconds=120.0), wish=Wish())
-    with pytest.raises(FireforgeError, match="NO_CHOICE.*has not ended"):
+    with pytest.raises(FireforgeError, match=r"NO_CHOICE.*has not ended"):
         as_replayed(run, Budget(), Wish(replay="run"))
     run.journal.append("answer", answer(8).to_json())
-    with pytest.raises(FireforgeError, match="NO_CHOICE.*went on"):
+    with pytest.raises(FireforgeError, match=r"NO_CHOICE.*went on"):
         as_replayed(run, Budget(), Wish(replay="run"))
 
 

@@ -156,6 +156,17 @@ def test_energy_stands_on_the_page_with_its_origin(
     assert ("estimated: a lower bound" in head) == how.startswith("estimated")
 
 
+def test_limit_that_was_held_against_an_estimate_says_so(
+    save_run: Save, show: Callable[..., str], entries: list[Entry]
+) -> None:
+    entries[-1].value["limits"][2].update(achieved=0.25, met=True, how="estimated: 45 nm table")
+    rows = {row[0]: row for row in cells(show(entries, "limits"))}
+    assert rows["Energy"][4:] == ["✓ met, estimated", "estimated: 45 nm table"]
+    assert rows["File size"][4] == "✓ met"
+    head = " ".join(words(page(read_run(save_run(entries))).split("<nav")[0]).split())
+    assert "Energy 0.25 mJ ≤ 2.5 mJ, estimated" in head
+
+
 def test_time_adds_up_to_the_answer_s_seconds(show: Callable[..., str], entries: list[Entry]) -> None:
     rows = cells(show(entries, "time"))
     assert [row[0] for row in rows] == [
@@ -208,10 +219,15 @@ def test_a_run_that_went_on_and_started_from_another_says_so(show: Callable[...,
 
 def test_a_baseline_that_is_a_network_stands_in_the_scatter(show: Callable[..., str], entries: list[Entry]) -> None:
     record = of_type(entries, "trial")[0].value
-    record = {**record, "trial": {**record["trial"], "spec": {**record["trial"]["spec"], "family": "convnet"}}}
+    record = {
+        **record,
+        "trial": {**record["trial"], "rung": -2, "spec": {**record["trial"]["spec"], "family": "convnet"}},
+    }
     net = {**of_type(entries, "baseline")[0].value, "name": "convnet", "record": record}
     section = show([entries[0], Entry(type="baseline", value=net), *entries[1:]], "space")
     assert section.count('class="dot family-3 rung-0"') == 2  # one in each plot
+    assert section.count("input 1 × 8 × 8, a baseline") == 2
+    assert "rung -2" not in section
 
 
 def test_long_choices_are_cut(show: Callable[..., str], entries: list[Entry]) -> None:

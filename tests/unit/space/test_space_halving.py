@@ -14,15 +14,15 @@ from fireforge.base.preprocess import Preprocess
 from fireforge.base.record import RunRecord
 from fireforge.base.spec import NetSpec
 from fireforge.base.trial import DataRef, Recipe, Trial
-from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, winner_of, worth
+from fireforge.space.halving import LADDERS, Rung, fitting_ladder, halve, promoted, winner_of, worth
 from fireforge.space.survey import Candidate
 
 HARDWARE = this_machine()
 
 
-def candidate(number: int, *, size: int = 100) -> Candidate:
+def candidate(number: int, *, size: int = 100, macs: int = 1) -> Candidate:
     spec = NetSpec(family="firenet", params={"base_e": number}, classes=2, input_shape=(1, 8, 8))
-    cost = Cost(params=size, macs=1, activations=1, peak_activation_bytes=1, weight_bytes=1, wire_bytes=1)
+    cost = Cost(params=size, macs=macs, activations=1, peak_activation_bytes=1, weight_bytes=1, wire_bytes=1)
     return Candidate(spec=spec, cost=cost, bytes=size)
 
 
@@ -52,11 +52,16 @@ def names(items: Sequence[Candidate]) -> list[int]:
     return [int(item.spec.params["base_e"]) for item in items]
 
 
-def test_the_best_are_promoted_by_hand_and_the_last_rungs_best_wins() -> None:
+def test_the_ladder_is_climbed_by_hand_and_the_last_rungs_best_wins() -> None:
+    """Network n has n million MACs. After the first rung 19 to 14 are best, all heavy: the best of the light third
+    (6) and of the middle third (13) take the places of the two worst of them. Then the best two of each rung go on."""
+    first = [n / 100 for n in range(20)]
+    first[6] = 0.065
     table = {
-        0: [0.10, 0.90, 0.20, 0.80, 0.30, 0.95, 0.40, 0.70, 0.50, 0.85, 0.60, 0.65],
-        1: {5: 0.91, 1: 0.97, 9: 0.99, 3: 0.90},
-        2: {9: 0.93, 1: 0.98},
+        0: first,
+        1: {19: 0.30, 18: 0.20, 17: 0.25, 16: 0.22, 13: 0.40, 6: 0.10},
+        2: {13: 0.50, 19: 0.60},
+        3: {19: 0.70, 13: 0.71},
     }
     rungs: list[Rung] = []
 
@@ -66,25 +71,43 @@ def test_the_best_are_promoted_by_hand_and_the_last_rungs_best_wins() -> None:
             record(c, table[rung.index][n], rung=rung.index) for c, n in zip(rung.candidates, names(rung.candidates))
         ]
 
-    records = halve([candidate(number) for number in range(12)], train)
-    assert [names(rung.candidates) for rung in rungs] == [list(range(12)), [5, 1, 9, 3], [9, 1]]
-    assert [(len(rung.candidates), rung.share, rung.most_epochs) for rung in rungs] == [
-        (step.number, step.share, step.most_epochs) for step in LADDERS["wide"]
+    records = halve([candidate(number, macs=number) for number in range(20)], train)
+    assert [names(rung.candidates) for rung in rungs] == [
+        list(range(20)),
+        [19, 18, 17, 16, 13, 6],
+        [13, 19],
+        [19, 13],
     ]
-    assert all(0 < rung.share <= 1 for rung in rungs)
-    assert len(records) == 18
-    assert winner_of(records).trial.spec.params["base_e"] == 1
+    assert [rung.step for rung in rungs] == list(LADDERS["broad"])
+    assert [(rung.index, rung.last) for rung in rungs] == [(0, False), (1, False), (2, False), (3, True)]
+    assert len(records) == 30
+    assert winner_of(records).trial.spec.params["base_e"] == 13
+
+
+def test_who_goes_on_by_hand() -> None:
+    light, middle, heavy = (candidate(n, macs=n) for n in (1, 2, 3))
+    more = [candidate(n, macs=n) for n in (10, 11, 12, 13, 14, 15)]
+    ranked = [*reversed(more), heavy, middle, light]  # thirds by MACs: 1 2 3, 10 11 12, 13 14 15
+    assert names(promoted(ranked, [], 3)) == [15, 12, 3]
+    assert names(promoted(ranked, [], 5)) == [15, 14, 13, 12, 3]
+    assert names(promoted(ranked, [], 2)) == [15, 14]  # too few for thirds: the best
+    assert names(promoted(ranked, [], 20)) == names(ranked)
+    lost = [record(more[-1], None, rung=0).replace(error="DIVERGED: the loss is nan")]
+    assert names(promoted(ranked, lost, 2)) == [14, 13]
+    all_lost = [record(item, None, rung=0).replace(error="DIVERGED") for item in ranked]
+    assert names(promoted(ranked, all_lost, 2)) == [15, 14]  # the next rung may fare better
 
 
 def test_of_equals_the_smaller_file_is_promoted_and_the_smaller_network_wins() -> None:
-    starters = [candidate(number, size=100 - number) for number in range(12)]
+    starters = [candidate(number, size=100 - number) for number in range(20)]
 
     def train(rung: Rung) -> list[RunRecord]:
         return [record(c, 0.5, rung=rung.index) for c in rung.candidates]
 
-    records = halve(starters, train)
-    assert [r.trial.spec.params["base_e"] for r in records[12:]] == [11, 10, 9, 8, 11, 10]
-    assert winner_of(records).trial.spec.params["base_e"] == 11
+    records = halve(starters, train, ladder="narrow")
+    found = [r.trial.spec.params["base_e"] for r in records]
+    assert found == [*range(20), 19, 18, 19, 18]
+    assert winner_of(records).trial.spec.params["base_e"] == 19
 
 
 def test_fewer_starters_than_places_climb_all() -> None:
@@ -92,7 +115,7 @@ def test_fewer_starters_than_places_climb_all() -> None:
         return [record(c, c.bytes / 10, rung=rung.index) for c in rung.candidates]
 
     records = halve([candidate(0, size=1), candidate(1, size=2), candidate(2, size=3)], train)
-    assert [r.trial.rung for r in records] == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert [r.trial.rung for r in records] == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
     assert winner_of(records).trial.spec.params["base_e"] == 2
 
 
@@ -102,16 +125,25 @@ def test_a_trial_that_was_not_judged_ranks_last() -> None:
     assert winner_of([not_judged, judged, record(candidate(2), 1.0, rung=0)]) == judged
 
 
-def test_ladder_is_the_widest_that_the_epochs_pay_for() -> None:
-    """By hand: wide asks 12 x 3 + 4 x 10 + 2 x 30 = 136 epochs, narrow 6 x 2 + 2 x 6 + 20 = 44."""
-    assert [fitting_ladder(epochs) for epochs in (1e9, 136, 135, 44, 43, 0)] == [
-        "wide",
-        "wide",
-        "narrow",
-        "narrow",
-        "short",
-        "short",
-    ]
+def test_the_ladder_is_the_broadest_that_is_paid_for() -> None:
+    """By hand. Of 1,000 pictures: 20 x 3,000 + 6 x 8,000 + 2 x 20,000 + 2 x 60,000 = 268,000 for broad, 6 x 2,000 +
+    2 x 6,000 + 2 x 15,000 = 54,000 for narrow. Of 1,000,000 the least pictures count instead of the least epochs:
+    20 x 3,000 + 6 x 8,000 + 2 x 20,000 + 2 x 200,000 = 548,000, and 6 x 3,000 + 2 x 10,000 + 2 x 50,000 = 138,000."""
+    small = [fitting_ladder(paid, samples=1_000) for paid in (1e12, 268_000, 267_999, 54_000, 53_999, 0)]
+    assert small == ["broad", "broad", "narrow", "narrow", "short", "short"]
+    large = [fitting_ladder(paid, samples=1_000_000) for paid in (548_000, 547_999, 138_000, 137_999)]
+    assert large == ["broad", "narrow", "narrow", "short"]
+
+
+def test_what_is_promised_of_the_ladders() -> None:
+    """At least 12 trainings over 3 rungs in the broad one, shares of the time left, and ever fewer and longer rungs."""
+    assert sum(step.number for step in LADDERS["broad"]) >= 12
+    assert len(LADDERS["broad"]) >= 3
+    for steps in LADDERS.values():
+        assert all(0 < step.share <= 1 for step in steps)
+        assert [step.number for step in steps] == sorted((step.number for step in steps), reverse=True)
+        for field in ("least_epochs", "least_pictures", "most_epochs"):
+            assert [getattr(step, field) for step in steps] == sorted(getattr(step, field) for step in steps)
 
 
 def judged(number: int, accuracy: float, *, rung: int) -> RunRecord:

@@ -14,15 +14,19 @@ from fireforge.base.spec import NetSpec
 from fireforge.cost.count import count
 from fireforge.cost.filesize import onnx_bytes
 from fireforge.nets.families import build_graph
-from fireforge.space.spaces import SPACES, firenet_space
-from fireforge.space.survey import Candidate, Survey, spread, survey
+from fireforge.space.spaces import SPACES, SpaceFn, firenet_space
+from fireforge.space.survey import Candidate, Draws, Survey, counted, spread, survey
 
 SHAPE = (1, 8, 8)
 
 
 def look(*, max_bytes: int | None = None, draws: int = 60, seed: int = 0) -> Survey:
     return survey(
-        firenet_space, classes=10, input_shape=SHAPE, budget=Budget(max_bytes=max_bytes), draws=draws, seed=seed
+        {"firenet": firenet_space},
+        [SHAPE],
+        classes=10,
+        budget=Budget(max_bytes=max_bytes),
+        draws=Draws(number=draws, seed=seed),
     )
 
 
@@ -74,7 +78,8 @@ def test_every_reason_is_counted_once_by_hand() -> None:
     large = onnx_bytes(build_graph(space(10, SHAPE, rng(0))), form="int8")
     sizes = iter([8, 0, 8, 90, 16])
     limit = 3 * large
-    found = survey(space, classes=10, input_shape=SHAPE, budget=Budget(max_bytes=limit), draws=5, seed=0)
+    budget = Budget(max_bytes=limit)
+    found = survey({"own": space}, [SHAPE], classes=10, budget=budget, draws=Draws(number=5, seed=0))
     assert found.rejected == {"impossible": 1, "repeated": 1, "max_bytes": 1}
     assert [c.spec.params["base_e"] for c in found.kept] == [8, 16]
 
@@ -84,7 +89,7 @@ def test_an_error_that_is_not_the_specifications_is_not_swallowed() -> None:
         return NetSpec(family="no such", params={}, classes=classes, input_shape=input_shape)
 
     with pytest.raises(FireforgeError, match="UNKNOWN_NAME"):
-        survey(space, classes=2, input_shape=SHAPE, budget=Budget(), draws=1, seed=0)
+        survey({"own": space}, [SHAPE], classes=2, budget=Budget(), draws=Draws(number=1, seed=0))
 
 
 def test_draws_depend_on_the_seed_alone_and_more_draws_begin_with_the_same() -> None:
@@ -103,9 +108,37 @@ def test_nothing_kept_still_tells_the_nearest() -> None:
     assert found.nearest is not None
 
 
-def ladder(number: int) -> tuple[Candidate, ...]:
+def test_every_space_and_every_size_is_drawn_equally_often_by_hand() -> None:
+    """7 draws over 2 spaces and 2 sizes: the pairs take turns, space by space."""
+    drawn: list[tuple[str, tuple[int, int, int]]] = []
+
+    def noting(name: str) -> SpaceFn:
+        def space(classes: int, shape: tuple[int, int, int], generator: np.random.Generator) -> NetSpec:
+            drawn.append((name, shape))
+            return SPACES[name](classes, shape, generator)
+
+        return space
+
+    small, large = (1, 8, 8), (1, 16, 16)
+    spaces = {name: noting(name) for name in ("firenet", "resnet")}
+    draws = Draws(number=7, seed=0)
+    found = survey(spaces, [small, large], classes=3, budget=Budget(), draws=draws)
+    turn = [("firenet", small), ("firenet", large), ("resnet", small), ("resnet", large)]
+    assert drawn == [*turn, *turn[:3]]
+    assert {c.spec.input_shape for c in found.kept} == {small, large}
+
+
+def test_a_known_card_counts_in_the_bytes_of_every_candidate() -> None:
+    spec = firenet_space(10, SHAPE, rng(0, 0, 0))
+    few, many = counted(spec, card_bytes=1_000), counted(spec, card_bytes=3_000)
+    assert few is not None
+    assert many is not None
+    assert many.bytes - few.bytes == pytest.approx(2_000, abs=8)  # the lengths of longer texts take some bytes more
+
+
+def ladder(number: int, family: str = "firenet") -> tuple[Candidate, ...]:
     cost = Cost(params=1, macs=1, activations=1, peak_activation_bytes=1, weight_bytes=1, wire_bytes=1)
-    spec = NetSpec(family="firenet", classes=2, input_shape=SHAPE)
+    spec = NetSpec(family=family, classes=2, input_shape=SHAPE)
     return tuple(Candidate(spec=spec, cost=cost, bytes=size) for size in range(number))
 
 
@@ -125,5 +158,32 @@ def test_spread_is_sorted_unique_and_ends_with_the_biggest(size: int, number: in
         assert found == list(range(size))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "number", "wanted"),
+    [
+        ((50, 50, 50), 12, [4, 4, 4]),
+        ((50, 50, 50), 2, [1, 1, 0]),
+        ((50, 50, 50), 20, [7, 7, 6]),
+        ((1, 50, 50), 12, [1, 6, 5]),  # what the smallest cannot give goes to the others
+        ((1, 2, 50), 20, [1, 2, 17]),
+        ((0, 0, 5), 12, [0, 0, 5]),
+    ],
+)
+def test_families_share_the_places_by_hand(sizes: tuple[int, ...], number: int, wanted: list[int]) -> None:
+    kept = [c for size, family in zip(sizes, ("firenet", "mobilenet", "resnet")) for c in ladder(size, family)]
+    found = [c.spec.family for c in spread(kept, number)]
+    assert sorted(found.count(family) for family in ("firenet", "mobilenet", "resnet")) == sorted(wanted)
+
+
+def test_the_spread_rises_by_macs_whatever_the_order_given() -> None:
+    kept = look(draws=60).kept
+    found = spread(kept, 9)
+    macs = [c.cost.macs for c in found]
+    assert macs == sorted(macs)
+    assert macs[-1] == max(c.cost.macs for c in kept)
+    assert spread(tuple(reversed(kept)), 9) == found
+
+
 def test_the_spaces_are_functions_by_name() -> None:
     assert SPACES["firenet"] is firenet_space
+    assert sorted(SPACES) == ["firenet", "mobilenet", "resnet"]

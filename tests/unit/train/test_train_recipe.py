@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from fireforge.train.recipe import small_images
+from fireforge.train.recipe import MIXED_EPOCHS, Traits, fitted, small_images
 
 
 @pytest.mark.parametrize("samples", [640, 1000, 1999, 2000, 9_999, 10_000, 60_000])
@@ -32,3 +32,46 @@ def test_variation_grows_with_the_picture_and_is_never_below_a_pixel() -> None:
 
 def test_the_warm_up_is_a_fifth_of_a_short_training_and_two_epochs_of_a_long_one() -> None:
     assert [small_images(samples=9, size_px=8, epochs=n).warmup_epochs for n in (1, 5, 10, 100)] == [0.2, 1, 2, 2]
+
+
+def traits(**changes: object) -> Traits:
+    plain = {"samples": 1_500, "channels": 3, "size_px": 48, "kept_px": 160, "mirror": True}
+    return Traits(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+def test_crops_are_taken_from_larger_pictures_by_hand() -> None:
+    """1.3 x 48 = 62.4, to the nearest multiple of 8: 64; never larger than the pictures are."""
+    assert fitted(traits(), epochs=30).augment.source_px == 64
+    assert fitted(traits(size_px=128), epochs=30).augment.source_px == 160
+    assert fitted(traits(size_px=160), epochs=30).augment.source_px == 160
+    assert fitted(traits(), epochs=30).augment.crop_area < fitted(traits(), epochs=5).augment.crop_area < 1
+
+
+@pytest.mark.parametrize("changes", [{"channels": 1}, {"kept_px": 64}, {"kept_px": 48}])
+def test_gray_and_small_pictures_are_kept_in_the_size_of_the_input(changes: dict[str, object]) -> None:
+    augment = fitted(traits(**changes), epochs=30).augment
+    assert (augment.source_px, augment.crop_area, augment.colour) == (0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("kept_px", [48, 160])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nothing_is_mirrored_where_a_mirror_changes_the_class(kept_px: int, channels: int) -> None:
+    for epochs in (3, 50):
+        recipe = fitted(traits(kept_px=kept_px, channels=channels, mirror=False), epochs=epochs)
+        assert not recipe.augment.flip
+        assert fitted(traits(kept_px=kept_px, channels=channels, mirror=True), epochs=epochs).augment.flip
+
+
+def test_blends_and_holes_are_for_long_trainings_and_blends_for_few_pictures() -> None:
+    long, short = MIXED_EPOCHS, MIXED_EPOCHS - 1
+    assert fitted(traits(), epochs=long).augment.mixup > 0
+    assert fitted(traits(), epochs=short).augment.mixup == 0
+    assert fitted(traits(samples=5_000), epochs=long).augment.mixup == 0
+    assert fitted(traits(kept_px=48), epochs=long).augment.cutout_px == 12  # a quarter of the side
+    assert fitted(traits(kept_px=48), epochs=short).augment.cutout_px == 0
+
+
+def test_a_recipe_survives_json_whatever_its_traits() -> None:
+    for kept_px in (48, 160):
+        recipe = fitted(traits(kept_px=kept_px), epochs=30)
+        assert type(recipe).from_json(recipe.to_json()) == recipe

@@ -26,7 +26,7 @@ ENDLESS = 100_000  # epochs
 
 
 def order(trial: Trial, folder: Path, **changes: object) -> str:
-    plain = {"folder": str(folder), "device": "cpu", "seconds": None, "most_pictures": 0, "keep": False}
+    plain = {"folder": str(folder), "device": "cpu", "seconds": None, "until": None, "cache": None, "keep": False}
     return json.dumps({"trial": trial.to_json(), **plain, **changes}) + "\n"
 
 
@@ -96,11 +96,20 @@ def test_seconds_end_a_training_within_an_epoch_and_without_keep_nothing_is_kept
     make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     with worker() as process:
-        send(process, order(make_trial(), tmp_path, seconds=0.0, most_pictures=40))
+        send(process, order(make_trial().replace(pictures=40), tmp_path, seconds=0.0))
         record = record_of(process)
     assert record.metrics["train/epoch"] == (pytest.approx(1 / 3),)  # batches of 16, 16 and 8
     assert record.samples["train"] == 40
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_until_ends_a_training_at_the_same_step_with_the_same_bits(make_trial: MakeTrial, tmp_path: Path) -> None:
+    with worker() as process:
+        send(process, order(make_trial(), tmp_path, until=1.25, cache=str(tmp_path / "cache")))
+        record = record_of(process)
+    assert record.metrics["train/epoch"] == (1.0, 1.25)
+    here = run_trial(make_trial(), folder=tmp_path / "here", device="cpu", until=1.25)
+    assert (record.metrics, record.weights_sha256) == (here.metrics, here.weights_sha256)
 
 
 PARENT = """
