@@ -58,7 +58,7 @@ class Recipe(Value):
       ema: decay of the averaged weights at each step; 0 is off.
       augment: variation of the pictures.
       precision: "float32", or autocast to "bfloat16".
-      layout: of pictures and weights in memory; the numbers differ by rounding.
+      layout: of pictures and weights in memory; the numbers differ by rounding, and by what a dropout drops.
       compile: whether torch.compile makes the training's kernels.
     """
 

@@ -117,11 +117,11 @@ def drop_broken(dataset: Dataset, *, progress: Progress = silent) -> Dataset:
       progress: told how many are done.
 
     Returns:
-      The same dataset where every picture decodes; its `notes` are those of the pictures that are used.
+      The same dataset where every picture decodes; its `notes` are its own and those of the pictures that are used.
     """
     checked = check_pictures(dataset, progress=progress)
     whole = without(dataset, checked.broken)
-    return dataclasses.replace(whole, notes=checked.notes) if checked.notes else whole
+    return dataclasses.replace(whole, notes=(*dataset.notes, *checked.notes)) if checked.notes else whole
 
 
 def lost_pictures(skipped: tuple[Skipped, ...]) -> tuple[Skipped, ...]:

@@ -19,7 +19,7 @@ from fireforge.base.postprocess import NONE_OF_THESE, Classification
 from fireforge.base.units import show_bytes, show_seconds
 from fireforge.base.value import json_bytes
 from fireforge.report.show import LIMIT_WORDS, limit_words
-from fireforge.report.table import text_table
+from fireforge.report.table import Cell, text_table
 
 if TYPE_CHECKING:
     from fireforge.base.answer import Answer
@@ -114,7 +114,7 @@ def _class_table(found: Inspection) -> list[str]:
     if len(names) > CLASSES_SHOWN:
         by_size = sorted(names, key=lambda name: -total[name])
         names = [*by_size[: CLASSES_SHOWN // 2], *by_size[-(CLASSES_SHOWN // 2) :]]
-    rows = [(name, total[name], *(found.split[name][part] for part in parts)) for name in names]
+    rows: list[tuple[Cell, ...]] = [(name, total[name], *(found.split[name][p] for p in parts)) for name in names]
     lines = text_table(("class", "pictures", *parts), rows)
     if len(names) < len(found.counts):
         lines.append(f"the greatest and the smallest of {len(found.counts):,} classes: --json lists them all")

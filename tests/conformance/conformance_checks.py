@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -231,7 +233,53 @@ def npz_of(tmp_path: Path) -> str:
     return str(tmp_path / "some.npz")
 
 
-SOURCES: dict[str, Callable[[Path], str]] = {"digits": lambda _: "digits", "npz": npz_of, "folder": folder_of}
+def idx_of(tmp_path: Path) -> str:
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    pixels = np.arange(8 * 6 * 6, dtype=np.int64) % 256
+    (folder / "train-images-idx3-ubyte").write_bytes(
+        bytes([0, 0, 8, 3, 0, 0, 0, 8, 0, 0, 0, 6, 0, 0, 0, 6]) + pixels.astype(np.uint8).tobytes()
+    )
+    (folder / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 8]) + bytes([0, 1] * 4))
+    return str(folder)
+
+
+def cifar_of(tmp_path: Path) -> str:
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    records = np.arange(40 * 3073, dtype=np.int64).reshape(40, 3073) % 256
+    records[:, 0] = np.arange(40) % 10
+    (folder / "data_batch_1.bin").write_bytes(records.astype(np.uint8).tobytes())
+    return str(folder)
+
+
+def manifest_of(tmp_path: Path) -> str:
+    folder = tmp_path / "listed"
+    (folder / "img").mkdir(parents=True)
+    for i in range(8):
+        Image.fromarray(np.full((9, 7, 3), 30 * i, np.uint8)).save(folder / "img" / f"{i}.png")
+    (folder / "labels.csv").write_text("file,label\n" + "".join(f"img/{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
+    return str(folder / "labels.csv")
+
+
+def archive_of(tmp_path: Path) -> str:
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for i in range(8):
+            stream = io.BytesIO()
+            Image.fromarray(np.full((9, 7, 3), 30 * i, np.uint8)).save(stream, "PNG")
+            archive.writestr(f"{'ab'[i % 2]}/{i}.png", stream.getvalue())
+    return str(tmp_path / "pictures.zip")
+
+
+SOURCES: dict[str, Callable[[Path], str]] = {
+    "digits": lambda _: "digits",
+    "npz": npz_of,
+    "idx": idx_of,
+    "cifar": cifar_of,
+    "manifest": manifest_of,
+    "archive": archive_of,
+    "folder": folder_of,
+}
 
 
 def foreign_sources(folder: Path, name: str) -> list[str]:
@@ -240,12 +288,17 @@ def foreign_sources(folder: Path, name: str) -> list[str]:
     return [make(folder) for other, make in SOURCES.items() if other != name]
 
 
+def taken_by(source: str) -> str:
+    """The format that a source goes to: the first that recognises it, as `open_dataset` asks them."""
+    return next((name for name, item in FORMATS.items() if item.recognise(source)), "")
+
+
 def check_format(item: Format, source: str, others: Sequence[str]) -> None:
     """A format, a source of it, sources of others: no confusion, a full ledger, ids in order, the same twice."""
     assert FORMATS[item.name] is item
-    claimed = [other.name for other in FORMATS.values() if other.recognise(source)]
-    assert claimed == [item.name]
-    assert not any(item.recognise(other) for other in (*others, source + ".absent"))
+    assert taken_by(source) == item.name
+    assert item.name not in [taken_by(other) for other in others]
+    assert not item.recognise(source + ".absent")
     dataset = item.open(source)
     assert dataset.format == item.name
     assert dataset.found == len(dataset.samples) + len(dataset.skipped) > 0

@@ -89,6 +89,6 @@ def test_a_dataset_format_is_one_file_and_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(FORMATS, "listing", made.LISTING)
     for i in range(8):
         Image.fromarray(np.full((9, 9, 3), 30 * i, np.uint8)).save(tmp_path / f"{i}.png")
-    (tmp_path / "all.tsv").write_text("".join(f"{i}.png\t{'even' if i % 2 == 0 else 'odd'}\n" for i in range(8)))
-    check_format(FORMATS["listing"], str(tmp_path / "all.tsv"), foreign_sources(tmp_path / "others", "listing"))
-    assert open_dataset(tmp_path / "all.tsv").counts() == {"even": {"all": 4}, "odd": {"all": 4}}
+    (tmp_path / "all.lst").write_text("".join(f"{i}.png\t{'even' if i % 2 == 0 else 'odd'}\n" for i in range(8)))
+    check_format(FORMATS["listing"], str(tmp_path / "all.lst"), foreign_sources(tmp_path / "others", "listing"))
+    assert open_dataset(tmp_path / "all.lst").counts() == {"even": {"all": 4}, "odd": {"all": 4}}

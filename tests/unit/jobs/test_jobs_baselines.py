@@ -125,7 +125,7 @@ def test_seconds_spent_before_count(made: Made, scene: Scene, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("seconds", "left_s", "a_picture_ms", "pictures", "epochs", "why"),
     [
-        (5.0, 4.05, 1.0, 770, 3, "its 5 s pay for no more"),  # (2.43 - 0.12) s: 2,310 pictures, 3 epochs of 770
+        (5.0, 4.051, 1.0, 770, 3, "its 5 s pay for no more"),  # (2.4306 - 0.12) s: 2,310 pictures, 3 epochs of 770
         (10.0, 10.0, 1.0, 1_000, 5, ""),  # (6 - 0.12) s: 5,880 pictures
         (30.0, 25.0, 1.0, 1_000, 14, ""),  # (15 - 0.12) s: 14,880 pictures
         (600.0, 600.0, 1.0, 1_000, 40, ""),

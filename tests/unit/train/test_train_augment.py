@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance
 
 from fireforge.base.trial import Augment
 from fireforge.train.augment import DRAWS, Moment, mix, vary
@@ -174,3 +175,115 @@ def test_draws_stay_within_the_amounts() -> None:
     assert float(shift.abs().max()) <= 2.0 + 1e-3  # float32 positions
     assert float(shift.min()) < -1.98
     assert float(shift.max()) > 1.98
+
+
+def test_a_crop_is_the_slice_of_the_larger_picture_computed_by_hand() -> None:
+    """A quarter of the area, as wide as high: half of each side of 16 px, 8 px, which the input has too, so that no
+    blending is needed; the centre moves over the whole room that is left."""
+    x = pictures(2, 3, 16, 16)
+    augment = Augment(crop_area=0.25)
+    for dx, dy, columns, rows in (
+        (0.0, 0.0, slice(0, 8), slice(0, 8)),
+        (1.0, 0.0, slice(8, 16), slice(0, 8)),
+        (0.5, 1.0, slice(4, 12), slice(8, 16)),
+        (0.25, 0.75, slice(2, 10), slice(6, 14)),
+    ):
+        found = vary(x, augment, fixed(2, area=0.0, dx=dx, dy=dy), size=(8, 8))
+        np.testing.assert_allclose(found, x[:, :, rows, columns], rtol=0, atol=1e-3)  # positions in float32, see above
+
+
+def test_a_crop_of_four_to_three_and_the_whole_picture_by_hand() -> None:
+    """3/4 of the area at 4 to 3 is the whole width and 3/4 of the height: rows 2 to 14 of 16. All of the area at 4 to 3
+    would be wider than the picture: the width is held at 1."""
+    x = pictures(1, 1, 16, 16)
+    found = vary(x, Augment(crop_area=0.5), fixed(1, area=0.5, aspect=1.0), size=(12, 16))
+    np.testing.assert_allclose(found, x[:, :, 2:14], rtol=0, atol=2e-3)  # the square root of 4/3 in float32
+    whole = vary(x, Augment(crop_area=0.5), fixed(1, area=1.0))
+    np.testing.assert_allclose(whole, x, rtol=0, atol=1e-3)
+
+
+def test_a_mirrored_crop_is_numpys_flip_of_the_crop() -> None:
+    x = pictures(2, 1, 16, 16)
+    plain = vary(x, Augment(crop_area=0.25), fixed(2, area=0.0, dx=0.25), size=(8, 8))
+    mirrored = vary(x, Augment(crop_area=0.25, flip=True), fixed(2, area=0.0, dx=0.25, flip=0.1), size=(8, 8))
+    np.testing.assert_allclose(mirrored, plain.numpy()[..., ::-1], rtol=0, atol=1e-3)
+
+
+def test_crops_never_leave_the_picture_and_take_the_area_that_is_promised() -> None:
+    """Ramps along both sides tell each crop's edges: the first and last pixel's position, half a step within. 2,000
+    samples; areas lie within 0.35 and 1 where the aspect did not meet the picture's border, and spread over it."""
+    side, out = 64, 32
+    ramp = torch.arange(side, dtype=torch.float32) + 0.5
+    x = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)]).expand(2_000, 2, side, side)
+    found = vary(x, Augment(crop_area=0.35), Moment(seed=2, epoch=3, ids=np.arange(2_000)), size=(out, out))
+    wide = (found[:, 0, 16, -2] - found[:, 0, 16, 1]) * out / (out - 3)  # within the border, where nothing repeats
+    high = (found[:, 1, -2, 16] - found[:, 1, 1, 16]) * out / (out - 3)
+    left = found[:, 0, 16, 1] - 1.5 * wide / out
+    top = found[:, 1, 1, 16] - 1.5 * high / out
+    for start, length in ((left, wide), (top, high)):
+        assert float(start.min()) > -0.05  # float32 positions times 64 px
+        assert float((start + length).max()) < side + 0.05
+    area = wide * high / side**2
+    assert float(area.max()) < 1.001
+    free = (wide < side - 0.1) & (high < side - 0.1)
+    assert float(area[free].min()) > 0.349
+    assert float(area.min()) < 0.37
+    assert float((wide / high).max()) == pytest.approx(4 / 3, abs=0.01)
+    assert float((wide / high).min()) == pytest.approx(3 / 4, abs=0.01)
+
+
+def enhanced(picture: np.ndarray, enhancer: object, factor: float) -> np.ndarray:
+    """What Pillow makes of uint8 (C, H, W)."""
+    image = Image.fromarray(picture.transpose(1, 2, 0).squeeze())
+    found = np.asarray(enhancer(image).enhance(factor))  # type: ignore[operator]
+    return found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.2, 0.8, 1.0])
+@pytest.mark.parametrize(
+    ("name", "enhancer", "channels"),
+    [
+        ("brightness", ImageEnhance.Brightness, 3),
+        ("brightness", ImageEnhance.Brightness, 1),
+        ("saturation", ImageEnhance.Color, 3),
+        ("contrast", ImageEnhance.Contrast, 1),
+    ],
+)
+def test_colours_equal_pillows(name: str, enhancer: object, channels: int, draw: float) -> None:
+    """To 1.5 of 255: Pillow rounds its gray picture, its mean and its result to whole numbers. Its contrast of coloured
+    pictures turns about the mean of the gray picture, where ours takes that of all values; so that is for gray."""
+    x = pictures(1, channels, 9, 11)
+    found = vary(x, Augment(colour=0.4), fixed(1, **{name: draw}))
+    wanted = enhanced(x[0].numpy().astype(np.uint8), enhancer, 1 + (draw * 2 - 1) * 0.4)
+    np.testing.assert_allclose(found[0], wanted, rtol=0, atol=1.5)
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 255
+
+
+def test_gray_pictures_have_no_saturation_and_one_colour_no_contrast() -> None:
+    x = pictures(2, 1)
+    np.testing.assert_allclose(vary(x, Augment(colour=0.4), fixed(2, saturation=0.0)), x, rtol=0, atol=1e-3)
+    flat = torch.full((1, 3, 4, 4), 100.0)
+    np.testing.assert_allclose(vary(flat, Augment(colour=0.4), fixed(1, contrast=1.0)), flat, rtol=1e-6)
+
+
+PHOTOGRAPHS = Augment(crop_area=0.35, flip=True, colour=0.3, rotate_deg=10.0)
+
+
+def test_crops_and_colours_depend_on_seed_epoch_and_id_alone() -> None:
+    """As above, in another order and in another company, to 1e-3 of 255."""
+    x, ids = pictures(6, 3, 24, 24), np.array([5, 900, 2, 77, 31, 8])
+    whole = vary(x, PHOTOGRAPHS, Moment(seed=4, epoch=1, ids=ids), size=(16, 16))
+    order = [3, 0, 5]
+    part = vary(x[order], PHOTOGRAPHS, Moment(seed=4, epoch=1, ids=ids[order]), size=(16, 16))
+    np.testing.assert_allclose(part, whole[order], rtol=0, atol=1e-3)
+    for other in (Moment(seed=5, epoch=1, ids=ids), Moment(seed=4, epoch=2, ids=ids)):
+        assert float((vary(x, PHOTOGRAPHS, other, size=(16, 16)) - whole).abs().mean()) > 5
+
+
+def test_every_amount_has_a_draw_of_its_own() -> None:
+    """Of 4,000 samples no two draws are correlated by more than 5 standard errors, 5 / sqrt(4,000) = 0.08."""
+    moment = Moment(seed=1, epoch=0, ids=np.arange(4_000))
+    draws = np.stack([moment.draw(name).numpy() for name in DRAWS])
+    correlations = np.corrcoef(draws) - np.eye(len(DRAWS))
+    assert np.abs(correlations).max() < 0.08

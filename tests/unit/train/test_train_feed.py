@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import Augment
@@ -78,3 +81,64 @@ def test_channels_are_normalized_each_by_its_own_numbers() -> None:
     one = Pictures(pixels=np.full((1, 3, 1, 1), 11, np.uint8), labels=np.zeros(1, np.int64), ids=np.zeros(1, np.int64))
     (inputs, _), *_ = batches(one, Batching(batch=1, classes=1, steps=steps), epoch=0, world=CPU)
     assert inputs.flatten().tolist() == [10.0, 4.5, 2.0]
+
+
+def drawn(count: int, side: int) -> Pictures:
+    pixels = np.random.default_rng(3).integers(0, 256, (count, 1, side, side)).astype(np.uint8)
+    return Pictures(pixels=pixels, labels=np.arange(count) % 3, ids=np.arange(count) * 7 + 100)
+
+
+LARGER = ImageSteps(channels=1, resize=None, crop=(8, 8), order="L", mean=(0.0,), std=(1.0,))
+
+
+@pytest.mark.parametrize("augment", [None, Augment()])
+def test_larger_pictures_without_variation_are_reduced_as_pillow_reduces_them(augment: Augment | None) -> None:
+    """Pillow's bilinear filter widens with the reduction, like torch's with antialias; to 1 of 255, which Pillow
+    rounds."""
+    pictures = drawn(4, 16)
+    how = Batching(batch=4, classes=3, steps=LARGER, augment=augment)
+    (inputs, targets), *_ = batches(pictures, how, epoch=0, world=CPU)
+    for row, found in enumerate(inputs[:, 0]):
+        fits = [
+            np.abs(np.asarray(Image.fromarray(picture[0]).resize((8, 8), Image.Resampling.BILINEAR)) - found.numpy())
+            for picture in pictures.pixels
+        ]
+        place = int(np.argmin([fit.max() for fit in fits]))
+        assert fits[place].max() <= 1
+        assert int(targets[row].argmax()) == pictures.labels[place]
+
+
+def test_crops_come_out_in_the_size_of_the_input() -> None:
+    how = Batching(batch=3, classes=3, steps=LARGER, augment=Augment(crop_area=0.5, source_px=16))
+    assert [tuple(x.shape) for x, _ in batches(drawn(7, 16), how, epoch=0, world=CPU)] == [(3, 1, 8, 8), (4, 1, 8, 8)]
+
+
+def by_target(pictures: Pictures, how: Batching) -> dict[int, np.ndarray]:
+    """Sample id to input of one epoch; labels are unique here."""
+    ids = dict(zip(pictures.labels.tolist(), pictures.ids.tolist()))
+    return {
+        ids[int(target.argmax())]: found.numpy()
+        for inputs, targets in batches(pictures, how, epoch=2, world=CPU)
+        for found, target in zip(inputs, targets)
+    }
+
+
+def test_a_picture_is_varied_alike_among_all_and_among_some_and_from_a_mapped_file(tmp_path: Path) -> None:
+    """To 1e-3 of 255, since a batch's size may choose another kernel; the mapped file itself is bit for bit the same,
+    and is not written to."""
+    plain = drawn(12, 16)
+    all_of_them = Pictures(plain.pixels, np.arange(12), plain.ids)
+    rows = np.array([1, 4, 5, 9])
+    few = Pictures(plain.pixels[rows], rows, plain.ids[rows])
+    path = tmp_path / "pixels.npy"
+    np.save(path, plain.pixels)
+    before = path.read_bytes()
+    mapped = Pictures(np.load(path, mmap_mode="c"), np.arange(12), plain.ids)
+    augment = Augment(crop_area=0.4, flip=True, colour=0.3, cutout_px=2)
+    how = Batching(batch=5, classes=12, steps=LARGER, augment=augment, seed=3)
+    whole, part, from_file = by_target(all_of_them, how), by_target(few, how), by_target(mapped, how)
+    assert sorted(part) == sorted(plain.ids[rows].tolist())
+    for sample, found in part.items():
+        np.testing.assert_allclose(found, whole[sample], rtol=0, atol=1e-3)
+    assert all(np.array_equal(from_file[sample], found) for sample, found in whole.items())
+    assert path.read_bytes() == before

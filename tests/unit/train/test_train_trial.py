@@ -32,6 +32,7 @@ from fireforge.nets.module import GraphModule, initialise, load_arrays
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import Ready, batches
 from fireforge.train.norms import refresh_norms
+from fireforge.train.shelf import Shelf
 from fireforge.train.trial import batching_of, make_ready, run_trial
 from fireforge.train.weights import read_weights
 from fireforge.train.world import make_world
@@ -373,3 +374,134 @@ def test_training_on_all_parts_but_test_judges_nothing(make_trial: MakeTrial, tm
     plain = make_ready(make_trial(epochs=1))
     assert record.accuracy is None
     assert record.samples == {"train": len(plain.train) + len(plain.val), "val": 0}
+
+
+@pytest.mark.parametrize(("until", "epoch", "batch"), [(2.5, 3, 2), (0.25, 1, 1), (1.0, 1, 4)])
+def test_until_stops_at_the_step_and_with_the_bits_of_a_deadline(
+    make_trial: MakeTrial, tmp_path: Path, until: float, epoch: int, batch: int
+) -> None:
+    trial = make_trial()
+    cut = run(trial, tmp_path / "deadline", deadline=Over(epoch, batch))
+    assert cut.metrics["train/epoch"][-1] == until
+    again = run(trial, tmp_path / "until", until=cut.metrics["train/epoch"][-1])
+    assert same(cut, again)
+    assert again.metrics["val/epoch"] == cut.metrics["val/epoch"]
+
+
+def test_until_the_end_and_beyond_is_a_whole_training(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    whole = run(trial, tmp_path / "whole")
+    for until in (4.0, 7.5):
+        assert same(whole, run(trial, tmp_path / str(until), until=until))
+        assert not state_of(tmp_path / str(until), trial).exists()
+
+
+def parameters(folder: Path, record: RunRecord) -> dict[str, np.ndarray]:
+    """Weights without the statistics of the batch norms, which are estimated anew."""
+    arrays = read_weights(folder / record.weights)
+    return {name: array for name, array in arrays.items() if not name.endswith(("running_mean", "running_var"))}
+
+
+def test_a_trial_with_a_start_begins_at_exactly_those_weights(make_trial: MakeTrial, tmp_path: Path) -> None:
+    """With a rate of 1e-30 no float32 weight moves, so what comes out is what went in."""
+    first = make_trial()
+    one = parameters(tmp_path, run(first, tmp_path))
+    still = make_trial(lr=1e-30, ema=0.0, epochs=1).replace(start=first.digest(), seed=9)
+    two = parameters(tmp_path, run(still, tmp_path))
+    assert len(one) > 4
+    assert sorted(one) == sorted(two)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    fresh = parameters(tmp_path, run(still.replace(start=""), tmp_path))
+    assert not all(np.array_equal(one[name], fresh[name]) for name in one)
+
+
+def test_a_started_trial_that_is_interrupted_goes_on_to_the_same_bits(make_trial: MakeTrial, tmp_path: Path) -> None:
+    first = make_trial(epochs=1)
+    for name in ("whole", "cut"):
+        run(first, tmp_path / name)
+    trial = make_trial().replace(start=first.digest())
+    whole = run(trial, tmp_path / "whole")
+    run(trial, tmp_path / "cut", deadline=Over(3, 2))
+    assert same(whole, run(trial, tmp_path / "cut"))
+    assert not same(whole, run(make_trial(), tmp_path / "fresh"))
+
+
+def test_a_start_that_is_not_there_or_of_another_network_is_refused(make_trial: MakeTrial, tmp_path: Path) -> None:
+    with pytest.raises(FireforgeError, match="NO_FILE"):
+        run(make_trial().replace(start="0" * 64), tmp_path)
+    other = make_trial(epochs=1)
+    other = other.replace(spec=other.spec.replace(params={**other.spec.params, "base_e": 16}))
+    run(other, tmp_path)
+    with pytest.raises(FireforgeError, match="BAD_WEIGHTS"):
+        run(make_trial().replace(start=other.digest()), tmp_path)
+
+
+def test_the_layouts_agree_to_rounding_and_each_is_the_same_twice(make_trial: MakeTrial, tmp_path: Path) -> None:
+    """8 updates at a low rate: float32 sums in another order, to 1e-3 of the loss. Without dropout, which draws its
+    numbers in the order of memory."""
+
+    def trained(layout: str, folder: str) -> RunRecord:
+        trial = make_trial(layout=layout, epochs=2, lr=0.005)
+        trial = trial.replace(spec=trial.spec.replace(params={**trial.spec.params, "dropout": 0.0}))
+        return run(trial, tmp_path / folder)
+
+    found = {layout: trained(layout, layout) for layout in ("contiguous", "channels_last")}
+    one, two = found["contiguous"], found["channels_last"]
+    np.testing.assert_allclose(one.metrics["train/loss"], two.metrics["train/loss"], rtol=1e-3)
+    np.testing.assert_allclose(one.metrics["val/loss"], two.metrics["val/loss"], rtol=1e-3)
+    for name, array in read_weights(tmp_path / "contiguous" / one.weights).items():
+        np.testing.assert_allclose(
+            array, read_weights(tmp_path / "channels_last" / two.weights)[name], rtol=1e-2, atol=1e-3
+        )
+    assert same(two, trained("channels_last", "again"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads"),
+    [({"layout": "channels_last"}, 2), ({"precision": "bfloat16", "layout": "channels_last"}, 1)],
+)
+def test_every_manner_goes_on_to_the_same_bits(
+    make_trial: MakeTrial, tmp_path: Path, changes: dict[str, object], threads: int
+) -> None:
+    trial = make_trial(**changes).replace(threads=threads)
+    whole = run(trial, tmp_path / "whole")
+    with pytest.raises(StopError):
+        run(trial, tmp_path / "cut", progress=stop_after(2))
+    assert same(whole, run(trial, tmp_path / "cut"))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_training_has_its_threads_and_gives_the_caller_back_his(
+    make_trial: MakeTrial, tmp_path: Path, threads: int
+) -> None:
+    torch.set_num_threads(2)
+    seen: list[int] = []
+    trial = make_trial(epochs=2).replace(threads=threads)
+    run(trial, tmp_path, progress=lambda update: seen.append(torch.get_num_threads()))
+    assert (set(seen), torch.get_num_threads()) == ({threads}, 2)
+    with pytest.raises(StopError):
+        run(trial, tmp_path / "stopped", progress=stop_after(1))
+    assert torch.get_num_threads() == 2
+    assert trial.digest() != trial.replace(threads=threads + 1).digest()  # rounding depends on it
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_kernels_are_compiled_only_where_the_recipe_says_so(
+    make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    """What torch.compile gives computes the same; here it gives the module itself, so the bits are the same too."""
+    asked: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda module: (asked.append(module), module)[1])
+    record = run(make_trial(compile=compiled, epochs=2), tmp_path / "a")
+    assert bool(asked) == compiled
+    assert record.weights_sha256 == run(make_trial(epochs=2), tmp_path / "b").weights_sha256
+
+
+def test_a_training_on_some_pictures_is_the_same_from_kept_and_from_read_pictures(
+    make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial(sha256=open_dataset(make_trial().data.source).sha256).replace(pictures=40, val_pictures=9)
+    plain = run(trial, tmp_path / "a", ready=Shelf().ready)
+    assert plain.samples == {"train": 40, "val": 9}
+    for name in ("made", "mapped"):
+        assert same(plain, run(trial, tmp_path / name, ready=Shelf(tmp_path / "cache").ready))
