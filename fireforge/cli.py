@@ -127,11 +127,14 @@ def build(
 
         ahead = look_ahead(data, budget=budget, wish=wish)
         return _say(as_json, ahead.to_json(), tell.plan(ahead))
-    from fireforge.jobs.build import build as job
+    from fireforge.jobs.border import check
     from fireforge.jobs.folder import default_folder
     from fireforge.jobs.view import View
 
     folder = out or default_folder(data)
+    check(data, budget=budget, wish=wish, folder=folder)  # before torch is loaded
+    from fireforge.jobs.build import build as job
+
     with View(quiet=as_json, budget=budget) as view:
         answer = job(data, budget=budget, wish=wish, out=folder, progress=view, used_s=monotonic() - begun)
     return _say(as_json, answer.to_json(), tell.answer(answer, folder))

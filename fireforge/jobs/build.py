@@ -11,7 +11,6 @@ from pathlib import Path
 from fireforge.base.answer import Answer
 from fireforge.base.budget import Budget
 from fireforge.base.deadline import Deadline
-from fireforge.base.errors import FireforgeError
 from fireforge.base.files import write_text
 from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.record import RunRecord
@@ -19,12 +18,13 @@ from fireforge.base.settings import Wish
 from fireforge.jobs import alone
 from fireforge.jobs.baselines import run_baselines
 from fireforge.jobs.begin import begin, command_line
+from fireforge.jobs.border import check, past_of
 from fireforge.jobs.deliver import Terms, deliver
 from fireforge.jobs.explore import explore
-from fireforge.jobs.folder import RunFolder, check_place, default_folder
+from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.keep import drop_aside, keep_winner, put_back, set_aside
-from fireforge.jobs.past import as_replayed, open_past, take_over
+from fireforge.jobs.past import as_replayed, take_over
 from fireforge.jobs.prospect import hopeless
 from fireforge.jobs.scene import Scene, look
 from fireforge.jobs.search import Search
@@ -89,14 +89,14 @@ def build(
     """
     budget, wish = budget or Budget(), wish or Wish()
     folder = Path(out or default_folder(str(data)))
-    check_place(folder)
+    check(data, budget=budget, wish=wish, folder=folder)
     make_world(wish.device)  # refuses a device that is not there before anything is read
-    replay = _past(wish.replay, folder)
+    replay = past_of(wish.replay, folder)
     if replay is not None:
         budget, wish = as_replayed(replay, budget, wish)
     seconds = seconds_of(budget) if replay is None else math.inf
     taken = RunFolder(folder).entry("earlier") is not None
-    earlier = _past("" if taken else wish.earlier, folder)
+    earlier = past_of("" if taken else wish.earlier, folder)
     start = Deadline(seconds, used=used_s)
     scene = look(str(data), seed=wish.seed, image_size=wish.image_size, cache=folder / CACHE)
     with RunFolder(folder, replay=replay) as run:
@@ -125,15 +125,6 @@ def build(
         write_card(run.path)
     refuse_if_infeasible(answer, run.path)
     return answer
-
-
-def _past(path: str, folder: Path) -> RunFolder | None:
-    """The run that a wish names; None where it names none."""
-    if not path:
-        return None
-    if Path(path).resolve() == folder.resolve():
-        raise FireforgeError("OTHER_RUN", "a run cannot go back to itself", where=path, do="another --out")
-    return open_past(path)
 
 
 def _judged(scene: Scene) -> float:

@@ -25,24 +25,27 @@ from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
 from fireforge.jobs.prospect import DRAWS
-from fireforge.jobs.search import JUDGED, Course, Plan, Search
+from fireforge.jobs.search import FIRST_JUDGED, JUDGED, Course, Plan, Search
 from fireforge.jobs.untrained import quick_enough, within
 from fireforge.nets.families import NETWORKS
 from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
+from fireforge.train.loop import NORMS_LEAST
 
-USEFUL_EPOCHS = 40  # a network that can train neither so many epochs ...
-USEFUL_PICTURES = 250_000  # ... nor on so many pictures ...
-USEFUL_SHARE = 0.5  # ... in this share of all workers' time is not worth starting ...
-FEWEST = 20  # ... unless there are fewer networks than these that can
+LAST_SHARE = 0.55  # of the search's time is the last training's, in which a network is worth starting ...
+LAST_PICTURES = 400_000  # ... if it can see so many pictures ...
+LAST_EPOCHS = (9, 80)  # ... which are at least and at most so many epochs ...
+WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
+FEWEST = 60  # ... unless fewer than these are: then the nearest
+LOOK = 0.4  # of a training picture's time, to look at one without training
 WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
 LEAST_PICTURES = 256
 NAMED_PX = 128  # side of the input of a network that is asked for by name, at most
 EARLIER = 3  # networks of an earlier run that start beside the new ones
 MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
 LADDER_WHY = "the broadest search whose shortest form fits the time"
-AFFORDABLE_WHY = "networks that the time can train long enough, by spec digest"
+AFFORDABLE_WHY = "networks that the last training's time suits, by spec digest"
 STARTERS_WHY = "spread over families and costs; measured untrained where a limit can only be measured"
 LAST_WHY = "all cores on the best network, where that pays, instead of two side by side"
 
@@ -120,15 +123,22 @@ def _middling(kept: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _affordable(search: Search, kept: Sequence[Candidate], pace: Pace, crew: Crew) -> tuple[Candidate, ...]:
-    """Networks that can train long enough to be worth starting, and the quickest of the others where they are few."""
+    """Networks that the last training's time suits; where they are few, the nearest to that.
+
+    They are neither so heavy that it sees too few epochs, nor so light that it is done long before.
+    """
+    samples = len(search.scene.part("train"))
+    least = min(max(LAST_PICTURES / samples, LAST_EPOCHS[0]), LAST_EPOCHS[1])
+
+    def misfit(candidate: Candidate) -> float:
+        epochs = search.clock.left() * LAST_SHARE * crew.size / (samples * pace.seconds(candidate))
+        return max(math.log(least / epochs), math.log(epochs / (WASTE * least)), 0.0)
 
     def choose() -> Json:
         if not math.isfinite(search.clock.seconds):
             return [candidate.spec.digest() for candidate in kept]
-        useful = min(USEFUL_EPOCHS * len(search.scene.part("train")), USEFUL_PICTURES)
-        most_s = search.clock.left() * crew.size * USEFUL_SHARE
-        by_time = sorted((pace.seconds(candidate), candidate.spec.digest()) for candidate in kept)
-        return [digest for place, (each_s, digest) in enumerate(by_time) if useful * each_s <= most_s or place < FEWEST]
+        ranked = sorted((misfit(candidate), candidate.spec.digest()) for candidate in kept)
+        return [digest for place, (miss, digest) in enumerate(ranked) if miss == 0 or place < FEWEST]
 
     chosen = set(search.run.choice("affordable", choose, why=AFFORDABLE_WHY))
     return tuple(candidate for candidate in kept if candidate.spec.digest() in chosen)
@@ -211,7 +221,7 @@ def _start(plan: Plan, candidate: Candidate, rung: int) -> str:
 def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
     """How long each candidate of a rung is trained: all get the same time."""
     search = plan.search
-    samples, judged = len(search.scene.part("train")), 0 if rung.last else JUDGED
+    samples, judged = len(search.scene.part("train")), 0 if rung.last else JUDGED if rung.index else FIRST_JUDGED
 
     def choose() -> Json:
         trial = plan.trial(rung.candidates[0], Course(epochs=1))
@@ -219,8 +229,12 @@ def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
         number = 1 if together else len(rung.candidates)
         cores = crew.size if together else min(crew.size, number)
         each_s = search.clock.left() * rung.step.share * cores / number
+        spent = (min(judged or math.inf, len(search.scene.part("val"))) + NORMS_LEAST) * LOOK
         return [
-            {**_length(each_s / pace.seconds(c), samples, rung.step.most_epochs), "threads": cores if together else 1}
+            {
+                **_length(each_s / pace.seconds(c) - spent, samples, rung.step.most_epochs),
+                "threads": cores if together else 1,
+            }
             for c in rung.candidates[:number]
         ]
 

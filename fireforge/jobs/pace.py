@@ -25,6 +25,7 @@ PROBE_SHARE = 0.005  # ... and the share of the time left that it may take
 PROBE_SEED = 2**31  # one that no trial has
 MANNERS = (("float32", "contiguous"), ("float32", "channels_last"), ("bfloat16", "channels_last"))
 PLAIN: Json = {"precision": "float32", "layout": "contiguous"}
+TOGETHER = 0.4  # a winner that trains longer is worth more than a second network beside it
 FASTER = 1.05  # another manner must gain so much
 
 
@@ -95,7 +96,7 @@ class Pace:
         return nearest.seconds * max(0.5, macs / max(1, nearest.macs))
 
     def faster_together(self, trial: Trial) -> bool:
-        """Whether one training with all cores outruns as many trainings side by side by two thirds of what it could.
+        """Whether one training gains enough from all cores: TOGETHER of what it could.
 
         Args:
           trial: the network that would train.
@@ -110,7 +111,7 @@ class Pace:
         alone = max(self._short([trial.replace(threads=1)] * self._crew.size, pictures))
         self._short([with_all], WARM_UP)
         together = self._short([with_all], pictures)[0]  # while the other workers rest
-        return alone / together > 1 + (self._crew.size - 1) * 2 / 3
+        return alone / together > 1 + (self._crew.size - 1) * TOGETHER
 
     def _told(self) -> list[Rate]:
         """Of the trials in the record, which is read again only when it has grown."""

@@ -19,7 +19,7 @@ from fireforge.jobs.scene import Scene
 from fireforge.space.survey import Candidate
 from fireforge.train.recipe import Traits, fitted
 
-JUDGED = 2_000  # validation pictures of all rungs but the last
+FIRST_JUDGED, JUDGED = 1_000, 2_000  # validation pictures of the first rung, and of the others but the last
 
 
 @dataclass(frozen=True, kw_only=True)

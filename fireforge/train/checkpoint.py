@@ -30,11 +30,13 @@ class Course:
       epochs: passes over the training part; a share of one counts as that.
       metrics: name to numbers by epoch so far.
       seconds: of training behind it, those before an interruption too.
+      finish: seconds after the last epoch, for the norms and the last look at the validation part.
     """
 
     epochs: float = 0.0
     metrics: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    finish: float = 0.0
 
 
 def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str, Any]) -> None:

@@ -28,6 +28,9 @@ from fireforge.train.optimizer import make_optimizer
 from fireforge.train.schedule import learning_rate
 from fireforge.train.world import World
 
+NORMS_SHARE = 8  # one in so many pictures that were trained on are seen once more for the norms' statistics ...
+NORMS_LEAST, NORMS_MOST = 512, 4096  # ... and at least and at most so many
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -122,9 +125,11 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
         if over or done == epochs:
             break
         watch.progress(Update(stage="train", done=done, total=epochs, unit="epoch", note=_note(course.metrics)))
+    trained = time.monotonic()
     metrics = _finish(module, task, ema=ema, course=course)
     watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(metrics)))
-    return Course(epochs=course.epochs, metrics=metrics, seconds=time.monotonic() - start)
+    finish = time.monotonic() - trained
+    return Course(epochs=course.epochs, metrics=metrics, seconds=trained - start, finish=finish)
 
 
 def train_epoch(
@@ -215,7 +220,8 @@ def _finish(module: nn.Module, task: Task, *, ema: Ema | None, course: Course) -
     """Leave the weights to use in the module and judge them; a look at the same epoch before gives way to this one."""
     if ema is not None:
         module.load_state_dict(ema.state)
-    refresh_norms(module, task.ready.train, task.batching, world=task.world)
+    most = min(NORMS_MOST, max(NORMS_LEAST, int(course.epochs * len(task.ready.train)) // NORMS_SHARE))
+    refresh_norms(module, task.ready.train, task.batching, world=task.world, most=most)
     if not len(task.ready.val):
         return course.metrics
     metrics = course.metrics

@@ -14,12 +14,11 @@ from fireforge.base.trial import Augment
 from fireforge.train.feed import Batching, Pictures, batches
 from fireforge.train.world import World
 
-MOST = 4096  # pictures of the pass
-BATCH = 256  # and pictures at a time; the more, the nearer is a batch to the whole
+BATCH = 256  # pictures at a time; the more, the nearer is a batch to the whole
 
 
 @torch.no_grad()
-def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, world: World) -> None:
+def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, world: World, most: int = 4096) -> None:
     """Replace the running mean and variance of every batch norm by those of the training pictures under these weights.
 
     Averaged weights come with the statistics of the last ones, and after a few updates a running mean is mostly where
@@ -28,9 +27,10 @@ def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, 
 
     Args:
       module: on the world's device; its mode is left as it was.
-      pictures: of the training part; MOST of them, drawn by the seed, where there are more.
+      pictures: of the training part.
       batching: normalization and seed are used, variation is not.
       world: where it runs.
+      most: pictures that are used, drawn by the seed where there are more.
 
     Source:
       Wu and Johnson 2021 (Rethinking "Batch" in BatchNorm), section 3: PreciseBN.
@@ -45,7 +45,7 @@ def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, 
     for layer in norms:
         layer.train()
     seen = 0
-    for inputs, _ in batches(_some(pictures, batching.seed), plain, epoch=0, world=world):
+    for inputs, _ in batches(_some(pictures, batching.seed, most), plain, epoch=0, world=world):
         seen += len(inputs)
         for layer in norms:
             layer.momentum = len(inputs) / seen
@@ -56,9 +56,9 @@ def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, 
         part.training = mode
 
 
-def _some(pictures: Pictures, seed: int) -> Pictures:
-    """MOST pictures at most, drawn from the seed: files often lie class by class."""
-    if len(pictures) <= MOST:
+def _some(pictures: Pictures, seed: int, most: int) -> Pictures:
+    """So many pictures at most, drawn from the seed: files often lie class by class."""
+    if len(pictures) <= most:
         return pictures
-    rows = permutation(seed, 0, len(pictures))[:MOST]
+    rows = permutation(seed, 0, len(pictures))[:most]
     return Pictures(pixels=pictures.pixels[rows], labels=pictures.labels[rows], ids=pictures.ids[rows])

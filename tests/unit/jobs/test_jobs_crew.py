@@ -101,12 +101,13 @@ def test_several_processes_give_what_one_gives(pictures: Path, tmp_path: Path) -
 def test_one_process_reads_the_pictures_once_and_counts_it_as_data(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(trial: Trial) -> object:
+    def slow(trial: Trial, *, cache: Path | None = None) -> object:
         time.sleep(0.3)
-        return make_ready(trial)
+        return make_ready(trial, cache=cache)
 
     monkeypatch.setattr(shelf, "make_ready", slow)
-    found = records(Crew("cpu"), Orders(trials=trials(pictures, 3, 1), folder=tmp_path, most_pictures=20))
+    todo = [trial.replace(pictures=20) for trial in trials(pictures, 3, 1)]
+    found = records(Crew("cpu"), Orders(trials=todo, folder=tmp_path))
     assert [record.seconds["data"] >= 0.3 for record in found] == [True, False, False]
     assert [record.samples["train"] for record in found] == [20, 20, 20]
 
@@ -207,6 +208,35 @@ def test_a_killed_worker_is_told_and_every_listener_ends(
             list(found)
     assert listeners() == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_a_trial_stops_where_the_orders_say_an_earlier_run_stopped_it(
+    pictures: Path, tmp_path: Path, entered: bool
+) -> None:
+    """Both in processes and here; the trial that the orders do not name is trained whole."""
+    todo = trials(pictures, 2, 3)
+    orders = Orders(trials=todo, folder=tmp_path, cache=tmp_path / "cache", until={todo[0].digest(): 1.25})
+    crew = Crew("cpu")
+    with contextlib.ExitStack() as stack:
+        if entered:
+            stack.enter_context(crew)
+        found = {record.trial_digest: record.metrics["train/epoch"][-1] for record in records(crew, orders)}
+    steps = -(-len(make_ready(todo[0]).train) // 16)
+    wanted = next(1 + step / steps for step in range(1, steps + 1) if 1 + step / steps >= 1.25)
+    assert found == {todo[0].digest(): wanted, todo[1].digest(): 3}
+
+
+def test_a_network_that_goes_on_from_another_trials_weights_does_so_in_a_process(
+    pictures: Path, tmp_path: Path
+) -> None:
+    first = trials(pictures, 1, 1)[0]
+    second = first.replace(start=first.digest(), rung=1)
+    with Crew("cpu") as crew:
+        for trial in (first, second):
+            (found,) = records(crew, Orders(trials=[trial], folder=tmp_path / "a"))
+    alone = [records(Crew("cpu"), Orders(trials=[trial], folder=tmp_path / "b"))[0] for trial in (first, second)]
+    assert found.weights_sha256 == alone[1].weights_sha256 != alone[0].weights_sha256
 
 
 LEAVE = """
