@@ -106,9 +106,8 @@ def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "bro
       All records, rung after rung.
 
     Source:
-      Jamieson and Talwalkar 2016, algorithm 1, ranked by `promise` and with equal time for each candidate of a rung, since time is what the
-      last training gets. A cut to three or more keeps the best of each third by MACs: a short training flatters the
-      light ones.
+      Jamieson and Talwalkar 2016, algorithm 1, ranked by `promise` and with equal time for each candidate of a rung,
+      since time is what the last training gets. A cut to three or more keeps the best of each third by MACs.
     """
     records: list[RunRecord] = []
     standing = tuple(candidates)
@@ -161,8 +160,8 @@ def promise(record: RunRecord, candidate: Candidate) -> float:
       Error as a share, times MACs to the power of -PRIOR.
 
     Source:
-      He et al. 2015, table 6: errors 8.75, 7.51, 7.17 and 6.97 % of ResNet-20, 32, 44 and 56 on CIFAR-10, which have 41,
-      69, 97 and 126 million MACs, fall as their power -0.2.
+      He et al. 2015, table 6: errors 8.75, 7.51, 7.17 and 6.97 % of ResNet-20, 32, 44 and 56 on CIFAR-10, which have
+      41, 69, 97 and 126 million MACs, fall as their power -0.2.
     """
     return float((1 - worth(record)) * candidate.cost.macs**-PRIOR)
 

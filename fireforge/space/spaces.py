@@ -65,15 +65,18 @@ def resnet_space(classes: int, input_shape: tuple[int, int, int], generator: np.
     shorter = min(input_shape[1:])
     stem_stride = 1 if shorter < 64 else 2
     pool = shorter >= 128 and bool(generator.integers(2))
-    side = shorter // stem_stride // (2 if pool else 1)
+    first_stride = int(_pick(generator, [1, 2])) if shorter >= 24 and not pool else 1
+    side = shorter // stem_stride // first_stride // (2 if pool else 1)
     stages = int(_pick(generator, [count for count in (2, 3, 4, 5) if side >> (count - 1) >= 2] or [1]))
     growth = float(_pick(generator, [1.5, 1.75, 2.0]))
-    first = int(_pick(generator, [8, 12, 16, 20, 24, 32, 48]))
-    widths = [_eighth(first * growth**stage) for stage in range(stages)]
+    stem = int(_pick(generator, [8, 12, 16, 20, 24, 32, 48]))
+    widths = [_eighth(stem * first_stride * growth**stage) for stage in range(stages)]
     params: dict[str, Param] = {
         "blocks": _pick(generator, [1, 1, 2]),
         "widths": ",".join(map(str, widths)),
+        "stem": stem,
         "stem_stride": stem_stride,
+        "first_stride": first_stride,
         "stem_pool": pool,
     }
     return small_resnet(classes, input_shape=input_shape, params=params)
