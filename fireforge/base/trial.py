@@ -58,7 +58,8 @@ class Recipe(Value):
       ema: decay of the averaged weights at each step; 0 is off.
       augment: variation of the pictures.
       precision: "float32", or autocast to "bfloat16".
-      layout: of pictures and weights in memory; the numbers differ by rounding, and by what a dropout drops.
+      layout: of pictures and weights in memory; the numbers differ by rounding, and by what a dropout drops; where
+        the device's kernels are not sound in it, the other one is taken.
       compile: whether torch.compile makes the training's kernels.
     """
 

@@ -38,6 +38,7 @@ from fireforge.jobs.settle import (
     write_result,
 )
 from fireforge.jobs.timetable import BASELINES_SHARE, DEFAULT_SECONDS, finish_seconds, seconds_of
+from fireforge.jobs.watch import Watch
 from fireforge.report.card import write_card
 from fireforge.report.page import write_report
 from fireforge.train.world import make_world
@@ -110,8 +111,8 @@ def build(
             note = "this run was finished before; a longer --time goes on, another --out starts a new one"
             progress(Update(stage="done", note=note))
         else:
-            told = _watched(progress, run, clock)
-            work = _Work(scene=scene, run=run, budget=budget, wish=wish, clock=clock, progress=told)
+            watch = Watch(progress, run, clock)
+            work = _Work(scene=scene, run=run, budget=budget, wish=wish, clock=clock, progress=watch)
             with ends_early(clock):
                 winner = _search(work, finish_seconds(clock.left(), look_s=loaded_s, share=_judged(scene)))
                 answer = _answer(work, winner)
@@ -130,16 +131,6 @@ def build(
 def _judged(scene: Scene) -> float:
     """The share of the pictures that the finish looks at."""
     return 1 - len(scene.part("train")) / len(scene.truth)
-
-
-def _watched(progress: Progress, run: RunFolder, clock: Deadline) -> Progress:
-    """A progress that also tells the time used and keeps a note of it, so that it counts when the run is resumed."""
-
-    def watch(update: Update) -> None:
-        run.tick(clock.used())
-        progress(update.replace(used_s=clock.used()))
-
-    return watch
 
 
 def _search(work: _Work, finish_s: float) -> RunRecord:

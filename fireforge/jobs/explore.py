@@ -131,7 +131,8 @@ def _affordable(search: Search, kept: Sequence[Candidate], pace: Pace, crew: Cre
     least = min(max(LAST_PICTURES / samples, LAST_EPOCHS[0]), LAST_EPOCHS[1])
 
     def misfit(candidate: Candidate) -> float:
-        epochs = search.clock.left() * LAST_SHARE * crew.size / (samples * pace.seconds(candidate))
+        left_s = max(search.clock.left(), 1e-3)  # none after Ctrl-C: then the lightest fit best
+        epochs = left_s * LAST_SHARE * crew.size / (samples * pace.seconds(candidate))
         return max(math.log(least / epochs), math.log(epochs / (WASTE * least)), 0.0)
 
     def choose() -> Json:

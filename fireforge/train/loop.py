@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from fireforge.train.checkpoint import Course, load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
+from fireforge.train.layout import layout_of, sound
 from fireforge.train.norms import refresh_norms
 from fireforge.train.optimizer import make_optimizer
 from fireforge.train.schedule import learning_rate
@@ -103,7 +105,8 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
       FireforgeError: DIVERGED, if the loss is not finite.
     """
     start, epochs = time.monotonic(), task.recipe.epochs
-    module.to(memory_format=_layout(task.recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
+    task = dataclasses.replace(task, recipe=sound(task.recipe, module, task.world.device))
+    module.to(memory_format=layout_of(task.recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = make_optimizer(module, task.recipe)
     ema = Ema(module, task.recipe.ema) if task.recipe.ema else None
     parts = {"module": module, "optimizer": optimizer, "ema": ema}
@@ -203,7 +206,7 @@ def train_step(
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     with _precision(recipe, inputs.device):
-        outputs = module(inputs.contiguous(memory_format=_layout(recipe)))
+        outputs = module(inputs.contiguous(memory_format=layout_of(recipe)))
     loss = F.cross_entropy(outputs.float(), targets, label_smoothing=recipe.label_smoothing)
     torch.autograd.backward(loss)
     optimizer.step()
@@ -250,10 +253,6 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(key_of(seed, epoch) >> 1)
         yield
-
-
-def _layout(recipe: Recipe) -> torch.memory_format:
-    return torch.channels_last if recipe.layout == "channels_last" else torch.contiguous_format
 
 
 def _precision(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[None]:

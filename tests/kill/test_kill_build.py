@@ -23,8 +23,8 @@ from fireforge.base.files import sha256_of_file
 from fireforge.base.journal import Entry, Journal
 from fireforge.base.record import RunRecord
 
-SECONDS = 14  # of a build, less than the command line allows, so that a test can have several
-MOMENTS = (1.0, 18.0)  # seconds after the start of a process between which it is killed
+SHORT, LONG = 14, 30  # seconds of a build; the command line allows no less than the second
+LATER = 1.2  # times as long as a build may take, a process may be killed
 PATIENCE_S = 240.0
 DRIVE = """
 import sys
@@ -41,11 +41,12 @@ class Build:
     """One build of the digits, of as many processes as it takes."""
 
     folder: Path
+    seconds: int
     kept: list[bytes] = field(default_factory=list)  # the record's whole lines after each kill
     falls: list[str] = field(default_factory=list)  # where each kill fell
 
     def start(self) -> subprocess.Popen[str]:
-        words = ["build", "digits", "--max-size", "40KB", "--time", f"{SECONDS}s", "--out", str(self.folder)]
+        words = ["build", "digits", "--max-size", "40KB", "--time", f"{self.seconds}s", "--out", str(self.folder)]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -119,10 +120,10 @@ def check(build: Build) -> None:
     assert not list(build.folder.glob("lock")) + list(build.folder.glob("cache")) + list(build.folder.glob("before"))
 
 
-def kill_and_finish(folder: Path, moments: list[float]) -> Build:
-    build = Build(folder)
-    for moment in moments:
-        if not build.kill_after(moment):
+def kill_and_finish(folder: Path, draw: random.Random, *, seconds: int, kills: int) -> Build:
+    build = Build(folder, seconds)
+    for _ in range(kills):
+        if not build.kill_after(draw.uniform(1.0, LATER * seconds)):
             break
     build.finish()
     check(build)
@@ -138,7 +139,7 @@ def test_two_kills(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     chosen = seed()
     draw = random.Random(chosen)
-    build = kill_and_finish(tmp_path / "run", [draw.uniform(*MOMENTS) for _ in range(2)])
+    build = kill_and_finish(tmp_path / "run", draw, seconds=SHORT, kills=2)
     print(f"\nFIREFORGE_KILL_SEED={chosen}", *build.falls, sep="\n  ")
 
 
@@ -152,6 +153,6 @@ def test_ten_kills(tmp_path: Path) -> None:
     falls: list[str] = []
     print(f"\nFIREFORGE_KILL_SEED={chosen}")
     while len(falls) < 10:
-        build = kill_and_finish(tmp_path / str(len(falls)), [draw.uniform(*MOMENTS) for _ in range(3)])
+        build = kill_and_finish(tmp_path / str(len(falls)), draw, seconds=LONG, kills=3)
         falls += build.falls
         print(*build.falls, sep="\n  ")

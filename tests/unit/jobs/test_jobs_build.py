@@ -20,15 +20,19 @@ from fireforge.base.files import read_json, sha256_of_file, write_bytes
 from fireforge.base.journal import Journal
 from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
+from fireforge.base.preprocess import Preprocess
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import Facts, RunRecord
 from fireforge.base.settings import Wish
 from fireforge.base.spec import NetSpec
-from fireforge.base.trial import Recipe, Trial
+from fireforge.base.trial import DataRef, Recipe, Trial
+from fireforge.cost.filesize import onnx_bytes
 from fireforge.jobs.deliver import Delivery
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene
 from fireforge.jobs.search import Search
+from fireforge.jobs.watch import Watch
+from fireforge.nets.families import build_graph
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -52,26 +56,11 @@ class Play:
         accuracy, _ = self.found[0]
         self.clocks.append(search.clock)
         width = 16 + len(search.run.laps())
-        trial = Trial(
-            spec=NetSpec(family="resnet", params={"width": width}, classes=10, input_shape=(1, 8, 8)),
-            recipe=Recipe(epochs=3),
-            data=search.scene.ref,
-            preprocess=search.scene.preprocess,
-        )
-        weights = f"trials/{trial.digest()[:12]}.safetensors"
+        spec = NetSpec(family="resnet", params={"blocks": 1, "width": width}, classes=10, input_shape=(1, 8, 8))
+        record = trial_of(spec, accuracy, search.scene)
         (search.run.path / "trials").mkdir(exist_ok=True)
-        write_bytes(search.run.path / weights, str(width).encode())
-        record = RunRecord(
-            trial=trial,
-            trial_digest=trial.digest(),
-            metrics={},
-            accuracy=accuracy,
-            seconds={},
-            samples={"val": 216},
-            weights=weights,
-            weights_sha256=sha256_of_file(search.run.path / weights),
-            hardware=this_machine(),
-        )
+        write_bytes(search.run.path / record.weights, str(width).encode())
+        record = record.replace(weights_sha256=sha256_of_file(search.run.path / record.weights))
         search.run.journal.append("trial", record.to_json())
         return record
 
@@ -84,6 +73,26 @@ class Play:
         exported = Exported(path=str(path), form="float32", bytes=path.stat().st_size, sha256=sha256_of_file(path))
         run.journal.append("export", exported.replace(path=path.name).to_json())
         return [Delivery(exported=exported, facts=Facts(accuracy=accuracy), measurement=measured(exported.bytes))]
+
+
+def trial_of(spec: NetSpec, accuracy: float | None, scene: Scene | None = None) -> RunRecord:
+    trial = Trial(
+        spec=spec,
+        recipe=Recipe(epochs=3),
+        data=scene.ref if scene else DataRef(source="none"),
+        preprocess=scene.preprocess if scene else Preprocess(),
+    )
+    return RunRecord(
+        trial=trial,
+        trial_digest=trial.digest(),
+        metrics={},
+        accuracy=accuracy,
+        seconds={},
+        samples={"val": 216},
+        weights=f"trials/{trial.digest()[:12]}.safetensors",
+        weights_sha256="",
+        hardware=this_machine(),
+    )
 
 
 def measured(size: int) -> Measurement:
@@ -286,4 +295,25 @@ def test_updates_keep_their_fields(play: Play, tmp_path: Path) -> None:
     seen: list[Update] = []
     run(tmp_path / "run", progress=seen.append)
     assert {update.stage for update in seen} == {"finish"}
-    assert dataclasses.replace(seen[0], used_s=None) == Update(stage="finish", note="compress, export, verify")
+    plain = dataclasses.replace(seen[0], used_s=None, best_accuracy=None, best_bytes=None)
+    assert plain == Update(stage="finish", note="compress, export, verify")
+
+
+def test_each_update_tells_the_best_trial_so_far(tmp_path: Path) -> None:
+    """Accuracy as recorded, bytes as `fireforge.cost.filesize` predicts them; a torn line is no trial yet."""
+    spec = NetSpec(family="resnet", params={"blocks": 1, "width": 4}, classes=10, input_shape=(1, 8, 8))
+    seen: list[Update] = []
+    with RunFolder(tmp_path) as folder:
+        watch = Watch(seen.append, folder, Deadline(60.0, used=7.0))
+        watch(Update(stage="rung 1"))
+        for accuracy in (0.5, 0.9, 0.7, None):
+            folder.journal.append("trial", trial_of(spec, accuracy).to_json())
+            watch(Update(stage="rung 1", note="as it was"))
+        with open(folder.journal.path, "ab") as stream:
+            stream.write(b'{"type":"trial","value":{"accuracy":0.99')
+        watch(Update(stage="rung 1"))
+        assert folder.seconds_used() == pytest.approx(7.0, abs=1.0)
+    size = onnx_bytes(build_graph(spec), form="int8")
+    assert [update.best_accuracy for update in seen] == [None, 0.5, 0.9, 0.9, 0.9, 0.9]
+    assert [update.best_bytes for update in seen] == [None, *[size] * 5]
+    assert seen[1].note == "as it was"

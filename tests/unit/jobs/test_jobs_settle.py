@@ -49,6 +49,8 @@ INT8 = delivery("int8", size=30_000, accuracy=0.987, latency_ms=0.070)
         (Budget(max_bytes=1000), "int8"),  # none keeps it: the smallest
         (Budget(max_bytes=1000, max_latency_ms=0.065), "float32"),  # int8 breaks two limits, float one
         (Budget(max_memory_bytes=1), "int8"),
+        (Budget(min_accuracy=0.995), "float32"),  # none keeps it: the nearest, not the smallest
+        (Budget(max_bytes=20_000, min_accuracy=0.995), "int8"),  # 0.5 and 0.008 of the limits off, float 4 and 0.005
     ],
 )
 def test_choice_keeps_every_limit_it_can(budget: Budget, form: str) -> None:
