@@ -105,6 +105,7 @@ def build(
     tolerance: Annotated[str, typer.Option(metavar="0.5%", help="Accuracy that compression may cost.")] = "0.5%",
     time: Annotated[str, typer.Option(metavar="2m", help="Wall-clock time for everything.")] = "10m",
     image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
+    net: Annotated[str, typer.Option(help="Train this network alone: a name of fireforge cost --list.")] = "",
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
@@ -121,7 +122,7 @@ def build(
     begun = monotonic()  # loading torch counts in --time
     limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "max_energy": max_energy}
     budget = budget_of({**limits, "min_accuracy": min_accuracy, "tolerance": tolerance, "time": time})
-    wish = Wish(seed=seed, device=device, image_size=image_size, earlier=earlier, replay=replay)
+    wish = Wish(seed=seed, device=device, image_size=image_size, net=net, earlier=earlier, replay=replay)
     if plan:
         from fireforge.jobs.plan import plan as look_ahead
 

@@ -39,6 +39,7 @@ class Wish(Value):
       seed: of split, draws, weights and order.
       device: "auto", "cpu", "cuda" or "cuda:N".
       image_size: side of the input in px; None to choose by the pictures.
+      net: a name of `fireforge.nets.families.NETWORKS`, to train it alone; "" to search.
       earlier: folder of a run whose winner and trials this build starts from; "" for none.
       replay: folder of a run whose choices are taken instead of measured ones; "" for none.
     """
@@ -46,5 +47,6 @@ class Wish(Value):
     seed: int = 0
     device: str = "auto"
     image_size: int | None = None
+    net: str = ""
     earlier: str = ""
     replay: str = ""

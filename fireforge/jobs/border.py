@@ -6,13 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from fireforge.base.budget import Budget
-from fireforge.base.errors import FireforgeError
+from fireforge.base.errors import FireforgeError, lookup
 from fireforge.base.settings import Wish
 from fireforge.data.formats.table import FORMATS
 from fireforge.data.open import open_dataset
 from fireforge.jobs.folder import RunFolder, check_place
 from fireforge.jobs.past import as_replayed, open_past
 from fireforge.jobs.timetable import seconds_of
+from fireforge.nets.families import NETWORKS
 
 
 def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path) -> None:
@@ -35,6 +36,8 @@ def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path) -> None
         as_replayed(replay, budget, wish)
     if RunFolder(folder).entry("earlier") is None:
         past_of(wish.earlier, folder)
+    if wish.net:
+        lookup(NETWORKS, wish.net, "network")
     if not any(item.recognise(str(data)) for item in FORMATS.values()):
         open_dataset(data)  # says what is wrong
 

@@ -139,11 +139,19 @@ def _search(work: _Work, finish_s: float) -> RunRecord:
     seconds = BASELINES_SHARE * clock.seconds if math.isfinite(clock.seconds) else DEFAULT_SECONDS
     run_baselines(run, scene, seconds=seconds, seed=wish.seed, device=wish.device, progress=work.progress)
     end = clock.ending_before(finish_s)
-    if hopeless(scene, work.budget, seed=wish.seed):
+    if not wish.net and hopeless(scene, work.budget, seed=wish.seed):
         note = "no network can keep --max-size: the nearest is trained for a moment"
         work.progress(Update(stage="explore", note=note))
         end = clock.ending_before(max(finish_s, clock.left() - HOPELESS_S))
-    search = Search(scene=scene, run=run, seed=wish.seed, device=wish.device, clock=end, progress=work.progress)
+    search = Search(
+        scene=scene,
+        run=run,
+        seed=wish.seed,
+        device=wish.device,
+        clock=end,
+        progress=work.progress,
+        net=wish.net,
+    )
     winner = explore(search, work.budget)
     if end.stopped():
         clock.stop()  # who asked for the best so far does not want to wait for more

@@ -228,13 +228,12 @@ def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
         trial = plan.trial(rung.candidates[0], Course(epochs=1))
         together = rung.last and _is_large(search, rung, crew, pace) and pace.faster_together(trial)
         number = 1 if together else len(rung.candidates)
-        cores = crew.size if together else min(crew.size, number)
-        each_s = search.clock.left() * rung.step.share * cores / number
+        each_s = search.clock.left() * rung.step.share / (1 if together else math.ceil(number / crew.size))
         spent = (min(judged or math.inf, len(search.scene.part("val"))) + NORMS_LEAST) * LOOK
         return [
             {
                 **_length(each_s / pace.seconds(c) - spent, samples, rung.step.most_epochs),
-                "threads": cores if together else 1,
+                "threads": crew.size if together else 1,
             }
             for c in rung.candidates[:number]
         ]

@@ -62,8 +62,10 @@ def quick_enough(
 
 
 def within(scene: Scene, candidate: Candidate, budget: Budget) -> bool:
-    """Whether one network, such as that of an earlier run, keeps the limits of size, latency and memory untrained."""
+    """Whether one network, such as that of an earlier run, keeps the counted limits, and untrained the others."""
     if budget.max_bytes is not None and candidate.bytes > budget.max_bytes:
+        return False
+    if budget.max_energy_mj is not None and candidate.energy_mj > budget.max_energy_mj:
         return False
     measured = budget.max_latency_ms is not None or budget.max_memory_bytes is not None
     return not measured or _excess(scene, candidate, budget) <= MARGIN

@@ -187,3 +187,12 @@ def test_the_spread_rises_by_macs_whatever_the_order_given() -> None:
 def test_the_spaces_are_functions_by_name() -> None:
     assert SPACES["firenet"] is firenet_space
     assert sorted(SPACES) == ["firenet", "mobilenet", "resnet"]
+
+
+def test_exactly_what_exceeds_the_energy_is_rejected_by_a_naive_recount() -> None:
+    energies = sorted(c.energy_mj for c in look().kept)
+    limit = energies[len(energies) // 2]
+    budget = Budget(max_energy_mj=limit)
+    found = survey({"firenet": firenet_space}, [SHAPE], classes=10, budget=budget, draws=Draws(number=60, seed=0))
+    assert sorted(c.energy_mj for c in found.kept) == [energy for energy in energies if energy <= limit]
+    assert found.rejected["max_energy_mj"] == sum(energy > limit for energy in energies)

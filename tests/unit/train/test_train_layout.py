@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layout whose kernels write where they must not is not taken; the crash itself was seen in a process of its own."""
+"""The layout whose kernels write where they must not is not taken; the crash was seen in a process of its own."""
 
 from __future__ import annotations
 
