@@ -72,7 +72,7 @@ def explore(search: Search, budget: Budget) -> RunRecord:
         plan = plan.with_manners(pace.manners([plan.trial(one, Course(epochs=1)) for one in _middling(kept)]))
         light = _affordable(search, kept, pace, crew)
         ladder = run.choice("ladder", lambda: _ladder(search, light, pace, crew), why=LADDER_WHY)
-        starters = _starters(search, light, budget, number=LADDERS[ladder][0].number)
+        starters = _starters(search, light, kept, budget, number=LADDERS[ladder][0].number)
         records = halve(starters, lambda rung: _train_rung(plan, rung, crew, pace), ladder=ladder)
     return winner_of(records)
 
@@ -156,15 +156,17 @@ def _ladder(search: Search, light: Sequence[Candidate], pace: Pace, crew: Crew) 
     return fitting_ladder(search.clock.left() * crew.size / middling, samples=samples)
 
 
-def _starters(search: Search, light: Sequence[Candidate], budget: Budget, *, number: int) -> tuple[Candidate, ...]:
+def _starters(
+    search: Search, light: Sequence[Candidate], kept: Sequence[Candidate], budget: Budget, *, number: int
+) -> tuple[Candidate, ...]:
     """Who starts: a spread of those that the time pays for, and the best networks of an earlier run."""
     known = _earlier(search)
-    by_digest = {candidate.spec.digest(): candidate for candidate in (*light, *known)}
+    by_digest = {candidate.spec.digest(): candidate for candidate in (*kept, *known)}
 
     def choose() -> Json:
         if search.net:
             return [candidate.spec.digest() for candidate in light]
-        quick = quick_enough(search.scene, light, budget, number=number, clock=search.clock.part(0.1))
+        quick = quick_enough(search.scene, light, budget, number=number, clock=search.clock.part(0.1), spare=kept)
         own = {record.trial.spec.digest() for record in search.run.trials().values()}  # kept the same limits before
         good = (c for c in known if c.spec.digest() in own or within(search.scene, c, budget))
         earlier = [c.spec.digest() for c in itertools.islice(good, EARLIER)]

@@ -31,15 +31,24 @@ ROUNDS = 3  # times as many candidates are measured as are wanted
 
 
 def quick_enough(
-    scene: Scene, candidates: Sequence[Candidate], budget: Budget, *, number: int, clock: Deadline
+    scene: Scene,
+    candidates: Sequence[Candidate],
+    budget: Budget,
+    *,
+    number: int,
+    clock: Deadline,
+    spare: Sequence[Candidate] = (),
 ) -> tuple[Candidate, ...]:
     """A spread of the candidates whose untrained files keep the limits of latency and memory.
+
+    Where none of a spread does, the lighter half is tried, and the lightest of all first.
 
     Args:
       scene: its pictures are predicted.
       candidates: that passed all counted limits, at least one.
       budget: max_latency_ms and max_memory_bytes are used.
       number: how many are wanted.
+      spare: more candidates, such as would not be chosen otherwise, for that second try.
       clock: no further candidate is measured when it is over; while none has kept the limits, when it is long over.
 
     Returns:
@@ -49,7 +58,10 @@ def quick_enough(
         return spread(candidates, number)
     kept: list[Candidate] = []
     nearest: tuple[float, Candidate] | None = None
-    for candidate in _interleaved(spread(candidates, number * ROUNDS)):
+    first = _interleaved(spread(candidates, number * ROUNDS))
+    for place, candidate in enumerate([*first, *_lighter([*candidates, *spare], first, number * ROUNDS)]):
+        if place == len(first) and kept:
+            break
         excess = _excess(scene, candidate, budget)
         if nearest is None or excess < nearest[0]:
             nearest = (excess, candidate)
@@ -59,6 +71,14 @@ def quick_enough(
             break
     assert nearest is not None  # there is at least one candidate
     return spread(kept, number) if kept else (nearest[1],)
+
+
+def _lighter(candidates: Sequence[Candidate], tried: Sequence[Candidate], number: int) -> list[Candidate]:
+    """The lightest of the candidates, then a spread of their lighter half, without those that were tried."""
+    known = {candidate.spec.digest() for candidate in tried}
+    rest = {c.spec.digest(): c for c in sorted(candidates, key=lambda c: c.cost.macs) if c.spec.digest() not in known}
+    half = list(rest.values())[: -(-len(rest) // 2)]
+    return [*half[:1], *(c for c in reversed(spread(half, number)) if c is not half[0])]
 
 
 def within(scene: Scene, candidate: Candidate, budget: Budget) -> bool:

@@ -20,6 +20,9 @@ from fireforge.nets.firenet import small_firenet
 from fireforge.nets.resnet import small_resnet
 from fireforge.space.survey import Candidate, counted, spread
 
+UNIT = 2.5e6  # MACs that use the whole of a made-up limit
+LATENCY = Budget(max_latency_ms=1.0)
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
@@ -42,18 +45,15 @@ def many() -> list[Candidate]:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Candidate]]:
-    """Candidates in the order in which they are measured; a network uses its MACs of 1,000,000."""
+    """Candidates in the order in which they are measured; a network uses its MACs of UNIT."""
     seen: list[Candidate] = []
 
     def excess(scene: Scene, candidate: Candidate, budget: Budget) -> float:
         seen.append(candidate)
-        return candidate.cost.macs / 1e6
+        return candidate.cost.macs / UNIT
 
     monkeypatch.setattr(file, "_excess", excess)
     return seen
-
-
-LATENCY = Budget(max_latency_ms=1.0)
 
 
 def test_without_such_limits_nothing_is_measured(
@@ -70,7 +70,7 @@ def test_those_within_the_margin_are_kept_by_hand(
     found = quick_enough(scene, many, LATENCY, number=6, clock=Deadline())
     tried = spread(many, 6 * ROUNDS)
     assert sorted(c.cost.macs for c in measured) == [c.cost.macs for c in tried]
-    good = [c for c in tried if c.cost.macs <= MARGIN * 1e6]
+    good = [c for c in tried if c.cost.macs <= MARGIN * UNIT]
     assert 0 < len(good) < len(tried)
     assert found == spread(good, 6)
 
@@ -78,17 +78,35 @@ def test_those_within_the_margin_are_kept_by_hand(
 def test_where_none_keeps_the_limits_the_nearest_comes(
     scene: Scene, many: list[Candidate], measured: list[Candidate]
 ) -> None:
-    heavy = [c for c in many if c.cost.macs > 1e6]
+    heavy = [c for c in many if c.cost.macs > UNIT]
     assert quick_enough(scene, heavy, LATENCY, number=6, clock=Deadline()) == (min(heavy, key=lambda c: c.cost.macs),)
+
+
+def test_where_few_keep_the_limits_the_lighter_ones_are_tried_too(
+    scene: Scene, many: list[Candidate], measured: list[Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spread leans to the heavy side: its lightest of 6 x 3 is the 8th of 30. Only the 3 lightest keep this limit;
+    then so many of them are found as a spread of the lighter half holds, the lightest of all at least."""
+    light = sorted(many, key=lambda c: c.cost.macs)
+    limit = light[2].cost.macs
+    monkeypatch.setattr(file, "_excess", lambda scene, c, budget: (measured.append(c), c.cost.macs / limit * MARGIN)[1])
+    found = quick_enough(scene, many, LATENCY, number=6, clock=Deadline())
+    assert all(one in light[:3] for one in found)
+    assert light[0] in found
+    assert len({c.spec.digest() for c in measured}) == len(measured)  # none is measured twice
+    measured.clear()
+    found = quick_enough(scene, light[20:], LATENCY, number=2, clock=Deadline(), spare=many)
+    assert found
+    assert all(one in light[:3] for one in found)
 
 
 def test_a_clock_that_is_over_ends_it_once_one_is_found_and_a_stop_at_once(
     scene: Scene, many: list[Candidate], measured: list[Candidate]
 ) -> None:
-    assert len(quick_enough(scene, many, LATENCY, number=6, clock=Deadline(1e-9))) == 1
-    assert len(measured) == 1  # the lightest keeps it
+    assert quick_enough(scene, many, LATENCY, number=6, clock=Deadline(1e-9)) == (measured[0],)
+    assert len(measured) == 1  # the lightest that is tried keeps it
     measured.clear()
-    heavy = [c for c in many if c.cost.macs > 1e6]
+    heavy = [c for c in many if c.cost.macs > UNIT]
     stopped = Deadline()
     stopped.stop()
     quick_enough(scene, heavy, LATENCY, number=6, clock=stopped)
@@ -106,7 +124,7 @@ def test_the_sweeps_go_from_light_to_heavy_by_hand(many: list[Candidate]) -> Non
 def test_a_network_of_an_earlier_run_is_held_against_every_limit(
     scene: Scene, many: list[Candidate], measured: list[Candidate]
 ) -> None:
-    one = next(c for c in many if c.cost.macs < MARGIN * 1e6)
+    one = next(c for c in many if c.cost.macs < MARGIN * UNIT)
     assert within(scene, one, Budget())
     assert within(scene, one, Budget(max_bytes=one.bytes))
     assert not within(scene, one, Budget(max_bytes=one.bytes - 1))
