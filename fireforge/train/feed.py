@@ -114,7 +114,7 @@ def batches(
             moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[rows.numpy()])
             inputs = vary(inputs, batching.augment, moment, size=batching.steps.crop)
             inputs, targets = mix(inputs, targets, batching.augment, moment)
-        yield (inputs - mean) / std, targets
+        yield inputs.sub_(mean).div_(std), targets  # in place: the batch is a copy
 
 
 def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
