@@ -20,7 +20,7 @@ from fireforge.jobs import tell
 from fireforge.jobs.plan import Plan, plan
 from fireforge.jobs.prospect import DRAWS, hopeless
 from fireforge.jobs.scene import look
-from fireforge.jobs.timetable import finish_seconds, seconds_of, timetable
+from fireforge.jobs.timetable import FINISH_SHARE, finish_seconds, seconds_of, timetable
 from fireforge.jobs.usual import USUAL, usual_for
 from fireforge.space.spaces import SPACES
 
@@ -119,7 +119,7 @@ def test_a_size_below_half_of_the_smallest_network_is_hopeless_and_one_above_it_
 @pytest.mark.parametrize(
     ("left_s", "look_s", "share", "seconds"),
     [
-        (600.0, 0.0, 0.3, 60.0),  # a tenth
+        (600.0, 0.0, 0.3, FINISH_SHARE * 600.0),
         (30.0, 0.0, 0.3, 6.0),  # the least
         (60.0, 20.0, 0.5, 24.0),  # 6 + 3 x 0.5 x 20 = 36 is more than two fifths of what is left
         (300.0, 20.0, 0.5, 36.0),

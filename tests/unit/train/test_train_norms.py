@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -15,7 +14,6 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import Augment, Trial
 from fireforge.nets.families import build_graph
 from fireforge.nets.module import BatchNorm, GraphModule, initialise
-from fireforge.train import norms
 from fireforge.train.feed import Batching, Pictures
 from fireforge.train.norms import refresh_norms
 from fireforge.train.trial import batching_of, make_ready
@@ -85,15 +83,14 @@ def test_what_stood_there_is_forgotten_and_modes_and_momenta_are_left() -> None:
     assert [used[0].momentum, used[3].momentum] == [0.1, 0.1]
 
 
-def test_many_pictures_are_drawn_by_the_seed_and_not_from_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_pictures_are_drawn_by_the_seed_and_not_from_the_front() -> None:
     """512 of 1,024 pictures that lie class by class, the classes 3 apart: half a class too many would move the mean by
     0.75, four standard errors of a fair draw are 0.2."""
-    monkeypatch.setattr(norms, "MOST", 512)
     data = pictures(1024)
     found = []
     for seed in (1, 1, 2):
         module = net()
-        refresh_norms(module, data, dataclasses.replace(BATCHING, seed=seed), world=CPU)
+        refresh_norms(module, data, dataclasses.replace(BATCHING, seed=seed), world=CPU, most=512)
         found.append(module[0].running_mean.clone())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
