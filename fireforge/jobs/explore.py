@@ -13,6 +13,7 @@ from fireforge.base.budget import Budget
 from fireforge.base.candidates import Candidates
 from fireforge.base.counted import Counted
 from fireforge.base.errors import Exit, FireforgeError, lookup
+from fireforge.base.machine import usable_cores
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json, canonical_json
@@ -33,11 +34,14 @@ from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
 from fireforge.train.loop import NORMS_LEAST
 
+DECODE_S = 0.003  # of one core for a picture of a camera, at each size that is tried ...
+DECODE_SHARE = 0.1  # ... in this share of the time
 LAST_SHARE = 0.55  # of the search's time is the last training's, in which a network is worth starting ...
 LAST_PICTURES = 400_000  # ... if it can see so many pictures ...
 LAST_EPOCHS = (9, 80)  # ... which are at least and at most so many epochs ...
 WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
 FEWEST = 60  # ... unless fewer than these are: then the nearest
+TOGETHER_LEAST_S = 60.0  # of the last rung, below which it is not worth a try whether all cores pay
 LOOK = 0.4  # of a training picture's time, to look at one without training
 WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
 LEAST_PICTURES = 256
@@ -46,6 +50,7 @@ EARLIER = 3  # networks of an earlier run that start beside the new ones
 MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
 LADDER_WHY = "the broadest search whose shortest form fits the time"
 AFFORDABLE_WHY = "networks that the last training's time suits, by spec digest"
+SIZES_WHY = "sizes of the input whose pictures the time can decode"
 STARTERS_WHY = "spread over families and costs; measured untrained where a limit can only be measured"
 LAST_WHY = "all cores on the best network, where that pays, instead of two side by side"
 
@@ -69,7 +74,9 @@ def explore(search: Search, budget: Budget) -> RunRecord:
         kept = (named(search),) if search.net else _survey(search, budget)
         plan = Plan(search=search, mirror=mirror)
         pace = Pace(run, search.clock, crew, plan.orders(()))
-        plan = plan.with_manners(pace.manners([plan.trial(one, Course(epochs=1)) for one in _middling(kept)]))
+        plan = plan.with_manners(
+            pace.manners([plan.trial(one, Course(epochs=1)) for one in _middling(kept, search.scene.steps.crop)])
+        )
         light = _affordable(search, kept, pace, crew)
         ladder = run.choice("ladder", lambda: _ladder(search, light, pace, crew), why=LADDER_WHY)
         starters = _starters(search, light, kept, budget, number=LADDERS[ladder][0].number)
@@ -83,7 +90,7 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
     Where nothing is left, the nearest is trained all the same, so that the answer "infeasible" comes with a model.
     """
     scene = search.scene
-    inputs = [(scene.steps.channels, *size) for size in scene.sizes]
+    inputs = [(scene.steps.channels, *size) for size in _sizes(search)]
     card = canonical_json(lean_json(longest_card(card_of(scene))))
     draws = Draws(number=DRAWS, seed=search.seed, card_bytes=len(card.encode()))
     found = survey(SPACES, inputs, classes=len(scene.dataset.labels), budget=budget, draws=draws)
@@ -96,6 +103,21 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
         shape = " x ".join(map(str, scene.input_shape))
         raise FireforgeError("INFEASIBLE", f"the spaces hold no network for {shape}", exit_code=Exit.INFEASIBLE)
     return found.kept or (found.nearest,)
+
+
+def _sizes(search: Search) -> list[tuple[int, int]]:
+    """Sizes of the input that are tried: the scene's own, and as many others near it as the time can decode."""
+    scene = search.scene
+    own = min(scene.steps.crop)
+
+    def choose() -> Json:
+        near = sorted(scene.sizes, key=lambda size: abs(math.log(min(size) / own)))
+        if not math.isfinite(search.clock.seconds):
+            return [list(size) for size in near]
+        each_s = len(scene.truth) * DECODE_S / usable_cores()
+        return [list(size) for size in near[: max(1, int(search.clock.left() * DECODE_SHARE / each_s))]]
+
+    return [(height, width) for height, width in search.run.choice("sizes", choose, why=SIZES_WHY)]
 
 
 def named(search: Search) -> Candidate:
@@ -114,12 +136,13 @@ def named(search: Search) -> Candidate:
     return found
 
 
-def _middling(kept: Sequence[Candidate]) -> list[Candidate]:
-    """Of each family a network with a third of the others below it by MACs."""
+def _middling(kept: Sequence[Candidate], size: tuple[int, int]) -> list[Candidate]:
+    """Of each family a network with a third of the others below it by MACs, at the size that is decoded already."""
     families: dict[str, list[Candidate]] = {}
     for candidate in sorted(kept, key=lambda c: c.cost.macs):
         families.setdefault(candidate.spec.family, []).append(candidate)
-    return [family[len(family) // 3] for _, family in sorted(families.items())]
+    seen = [[c for c in family if c.spec.input_shape[1:] == size] or family for _, family in sorted(families.items())]
+    return [family[len(family) // 3] for family in seen]
 
 
 def _affordable(search: Search, kept: Sequence[Candidate], pace: Pace, crew: Crew) -> tuple[Candidate, ...]:
@@ -247,7 +270,7 @@ def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
 
 def _is_large(search: Search, rung: Rung, crew: Crew, pace: Pace) -> bool:
     """Whether the time does not even pay for as many epochs as the rung has at most."""
-    if not math.isfinite(search.clock.seconds):
+    if not math.isfinite(search.clock.seconds) or search.clock.left() < TOGETHER_LEAST_S:
         return False
     paid = search.clock.left() * crew.size / len(rung.candidates) / pace.seconds(rung.candidates[0])
     return paid < rung.step.most_epochs * len(search.scene.part("train"))

@@ -152,18 +152,27 @@ def test_probes_are_short_of_their_own_seeds_and_leave_no_weights(
 
 
 def test_the_rate_is_that_of_the_nearest_of_the_family_by_hand(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds grow with the MACs of the nearest that was trained; a lighter network takes half of its at least."""
+    """Seconds grow with the work of the nearest that was trained; a lighter network takes 0.3 of its at least."""
     knows_bfloat16(monkeypatch, knows=False)
     light, heavy, other = candidate(8), candidate(64), candidate(16, mobile=True)
     run.journal.append("trial", record(trial_of(heavy), 4e-3).to_json())
     run.journal.append("trial", record(trial_of(other), 9e-3).to_json())
     pace = pace_of(run, TimedCrew(by_manner))
     assert pace.seconds(heavy) == pytest.approx(4e-3)
-    assert light.cost.macs < 0.5 * heavy.cost.macs
-    assert pace.seconds(light) == pytest.approx(2e-3)
+
+    def work(one: Candidate) -> float:
+        height, width = one.spec.input_shape[1:]
+        return (
+            one.cost.macs
+            + {"firenet": 70, "resnet": 280}[one.spec.family] * one.cost.activations
+            + 3_000 * height * width
+        )
+
+    assert pace.seconds(light) == pytest.approx(4e-3 * max(0.3, work(light) / work(heavy)))
     assert pace.seconds(other) == pytest.approx(9e-3)
     middle = candidate(48)
-    assert pace.seconds(middle) == pytest.approx(4e-3 * max(0.5, middle.cost.macs / heavy.cost.macs))
+    assert work(light) < work(middle) < work(heavy)
+    assert pace.seconds(middle) == pytest.approx(4e-3 * work(middle) / work(heavy))
 
 
 def test_trials_that_are_done_tell_more_than_probes_and_those_that_cannot_tell_do_not(
