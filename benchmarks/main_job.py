@@ -94,9 +94,7 @@ def signs(folder: Path) -> str:
 
 CASES = {
     "digits": Case(data=digits, limits=("--max-size", "40KB"), seconds=120, seeds=5, required=0.986),
-    "signs": Case(
-        data=signs, limits=("--max-latency", "1ms", "--max-size", "60KB"), seconds=300, required=0.95
-    ),
+    "signs": Case(data=signs, limits=("--max-latency", "1ms", "--max-size", "60KB"), seconds=300, required=0.95),
     "photos": Case(data=shared("photos10"), limits=("--max-size", "500KB"), seconds=600, required=0.70),
     "cifar": Case(data=cifar, limits=("--max-size", "1MB"), seconds=600, required=0.86),
     "fashion": Case(data=shared("fashion_mnist.npz"), limits=("--max-size", "100KB"), seconds=600, required=0.92),
