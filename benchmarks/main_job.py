@@ -4,10 +4,10 @@
     FIREFORGE_DATA=... python benchmarks/main_job.py --minutes 60 --out bench-main
     FIREFORGE_DATA=... python benchmarks/main_job.py --cases digits,signs
 
-Every case is `fireforge build` with the limits of the table, in a process and a folder of its own; what is done is read,
-so that the script resumes. A case that the minutes do not pay for is left out and said so. `--scale 0.3` gives each build
-less time: then the run is called reduced. The ablation trains the default network of the literature for the size of the
-pictures, ResNet-20, alone for the same time.
+Every case is `fireforge build` with the limits of the table, in a process and a folder of its own; what is done is
+read, so that the script resumes. A case that the minutes do not pay for is left out and said so. `--scale 0.3` gives
+each build less time: then the run is called reduced. The ablation trains the default network of the literature for the
+size of the pictures, ResNet-20, alone for the same time.
 
 Prints a row a build, means with their standard deviation, hardware and versions. Data that does not come with a
 dependency is read from the folder that FIREFORGE_DATA names.
