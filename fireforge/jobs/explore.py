@@ -123,6 +123,12 @@ def _sizes(search: Search) -> list[tuple[int, int]]:
 def named(search: Search) -> Candidate:
     """The one network that was asked for by name, at the greatest of the sizes up to NAMED_PX.
 
+    Args:
+      search: its `net` is the name.
+
+    Returns:
+      The network, counted.
+
     Raises:
       FireforgeError: UNKNOWN_NAME, or BAD_SPEC where it cannot take the pictures.
     """

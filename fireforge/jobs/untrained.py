@@ -48,8 +48,8 @@ def quick_enough(
       candidates: that passed all counted limits, at least one.
       budget: max_latency_ms and max_memory_bytes are used.
       number: how many are wanted.
-      spare: more candidates, such as would not be chosen otherwise, for that second try.
       clock: no further candidate is measured when it is over; while none has kept the limits, when it is long over.
+      spare: more candidates, such as would not be chosen otherwise, for that second try.
 
     Returns:
       At most so many; where none keeps the limits, the one that was nearest.
