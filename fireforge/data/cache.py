@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +66,12 @@ class PictureCache:
         paths = [make_folder(self._folder) / f"{stem}.{name}.npy" for name in ("pixels", "labels", "ids")]
         kept = _kept(paths)
         if kept is None:
-            for path, array in zip(paths, self._read(parts, steps)):
-                _write(path, array)
-            kept = _kept(paths)
+            with _alone(self._folder / f"{stem}.lock"):
+                kept = _kept(paths)  # another process may have made them meanwhile
+                if kept is None:
+                    for path, array in zip(paths, self._read(parts, steps)):
+                        _write(path, array)
+                    kept = _kept(paths)
         if kept is None:
             raise FireforgeError("CANNOT_WRITE", "the pictures that were kept cannot be read", where=str(self._folder))
         return kept
@@ -75,6 +81,20 @@ class PictureCache:
             self._dataset = open_ref(self._ref)
         ids = split(self._dataset, self._ref).ids(*parts)
         return load_pixels(self._dataset, ids, steps), self._dataset.targets[ids], ids
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While this lasts no other process is in here; the system gives the lock back when this one ends."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _kept(paths: list[Path]) -> Kept | None:

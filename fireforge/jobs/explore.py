@@ -37,8 +37,8 @@ from fireforge.train.loop import NORMS_LEAST
 DECODE_S = 0.003  # of one core for a picture of a camera, at each size that is tried ...
 DECODE_SHARE = 0.1  # ... in this share of the time
 LAST_SHARE = 0.55  # of the search's time is the last training's, in which a network is worth starting ...
-LAST_PICTURES = 400_000  # ... if it can see so many pictures ...
-LAST_EPOCHS = (9, 80)  # ... which are at least and at most so many epochs ...
+LAST_PICTURES = 600_000  # ... if it can see so many pictures ...
+LAST_EPOCHS = (14, 80)  # ... which are at least and at most so many epochs ...
 WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
 FEWEST = 60  # ... unless fewer than these are: then the nearest
 TOGETHER_LEAST_S = 60.0  # of the last rung, below which it is not worth a try whether all cores pay
@@ -257,9 +257,10 @@ def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
 
     def choose() -> Json:
         trial = plan.trial(rung.candidates[0], Course(epochs=1))
-        together = rung.last and _is_large(search, rung, crew, pace) and pace.faster_together(trial)
+        speedup = pace.speedup(trial) if rung.last and _is_large(search, rung, crew, pace) else 1.0
+        together = speedup > 1
         number = 1 if together else len(rung.candidates)
-        each_s = search.clock.left() * rung.step.share / (1 if together else math.ceil(number / crew.size))
+        each_s = speedup * search.clock.left() * rung.step.share / (1 if together else math.ceil(number / crew.size))
         spent = (min(judged or math.inf, len(search.scene.part("val"))) + NORMS_LEAST) * LOOK
         return [
             {

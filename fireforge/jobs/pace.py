@@ -36,6 +36,7 @@ PLAIN_ACTIVATION = 280
 PIXEL = 3_000
 LEAST_RATIO = 0.3  # of the nearest network's time that a lighter one takes at least
 TOGETHER = 0.4  # a winner that trains longer is worth more than a second network beside it
+TYPICAL = 4e9  # work that one core of 2020 does in a second
 FASTER = 1.05  # another manner must gain so much
 
 
@@ -117,6 +118,8 @@ class Pace:
             for trial in self._middling:
                 self._manner(trial)
             rates = self._probed
+        if not rates:  # the time was over before anything could be measured
+            return work_of(candidate.spec, candidate.cost) / TYPICAL
         spec, work = candidate.spec, work_of(candidate.spec, candidate.cost)
         own, family = spec.digest(), spec.family
 
@@ -126,23 +129,23 @@ class Pace:
         nearest = min(reversed(rates), key=distance)
         return nearest.seconds * max(LEAST_RATIO, work / nearest.work)
 
-    def faster_together(self, trial: Trial) -> bool:
-        """Whether one training gains enough from all cores: TOGETHER of what it could.
+    def speedup(self, trial: Trial) -> float:
+        """How many times faster one training is with all cores than with one while the others train too.
 
         Args:
           trial: the network that would train.
 
         Returns:
-          False where there is one worker alone.
+          The ratio of times; 1 where there is one worker alone, or where it gains less than TOGETHER of what it could.
         """
         if self._crew.size < 2:
-            return False
+            return 1.0
         pictures = self._pictures(trial)
         with_all = trial.replace(threads=self._crew.size)
         alone = max(self._short([trial.replace(threads=1)] * self._crew.size, pictures))
         self._short([with_all], WARM_UP)
         together = self._short([with_all], pictures)[0]  # while the other workers rest
-        return alone / together > 1 + (self._crew.size - 1) * TOGETHER
+        return alone / together if alone / together > 1 + (self._crew.size - 1) * TOGETHER else 1.0
 
     def _told(self) -> list[Rate]:
         """Of the trials in the record, which is read again only when it has grown."""
@@ -153,7 +156,12 @@ class Pace:
         return self._read[1]
 
     def _manner(self, trial: Trial) -> Json:
-        """Try each manner, as many at a time as there are workers, and remember the fastest one's rate."""
+        """Try each manner, as many at a time as there are workers, and remember the fastest one's rate.
+
+        Where the time is over nothing is tried: what is left to do shall not wait for probes.
+        """
+        if self._clock.over():
+            return PLAIN
         manners = [manner for manner in MANNERS if manner[0] != "bfloat16" or self._knows_bfloat16()]
         trials = [trial.replace(recipe=_in_manner(trial.recipe, *manner)) for manner in manners]
         self._short([trials[0]] * self._crew.size, WARM_UP)

@@ -10,17 +10,30 @@ import pytest
 
 pytest.importorskip("torch")
 
+from fireforge.base.cost import Cost
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.machine import this_machine
 from fireforge.base.preprocess import Preprocess
 from fireforge.base.record import RunRecord
+from fireforge.base.spec import NetSpec
 from fireforge.base.trial import DataRef, Recipe, Trial
 from fireforge.base.value import Json
 from fireforge.jobs import pace as file
 from fireforge.jobs.crew import Orders
 from fireforge.jobs.folder import RunFolder
-from fireforge.jobs.pace import PROBE, PROBE_SEED, TOGETHER, WARM_UP, Pace
+from fireforge.jobs.pace import (
+    ACTIVATION,
+    LEAST_RATIO,
+    PIXEL,
+    PLAIN_ACTIVATION,
+    PROBE,
+    PROBE_SEED,
+    TOGETHER,
+    WARM_UP,
+    Pace,
+    work_of,
+)
 from fireforge.nets.firenet import small_firenet
 from fireforge.nets.mobilenet import small_mobilenet
 from fireforge.space.survey import Candidate, counted
@@ -151,28 +164,31 @@ def test_probes_are_short_of_their_own_seeds_and_leave_no_weights(
         assert all(trial.seed >= PROBE_SEED and trial.recipe.epochs == 1 and trial.val_pictures == 1 for trial in every)
 
 
-def test_the_rate_is_that_of_the_nearest_of_the_family_by_hand(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds grow with the work of the nearest that was trained; a lighter network takes 0.3 of its at least."""
+def test_work_is_macs_activations_and_pixels_by_hand() -> None:
+    cost = Cost(params=1, macs=5_000, activations=10, peak_activation_bytes=1, weight_bytes=1, wire_bytes=1)
+    spec = NetSpec(family="resnet", classes=2, input_shape=(3, 4, 8))
+    assert work_of(spec, cost) == 5_000 + ACTIVATION["resnet"] * 10 + PIXEL * 4 * 8
+    assert work_of(spec.replace(family="another"), cost) == 5_000 + PLAIN_ACTIVATION * 10 + PIXEL * 4 * 8
+
+
+def test_the_rate_is_the_networks_own_or_that_of_the_nearest_of_its_family_by_hand(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds grow with the work of the nearest that was trained; a light one takes LEAST_RATIO of its at least."""
     knows_bfloat16(monkeypatch, knows=False)
-    light, heavy, other = candidate(8), candidate(64), candidate(16, mobile=True)
-    run.journal.append("trial", record(trial_of(heavy), 4e-3).to_json())
-    run.journal.append("trial", record(trial_of(other), 9e-3).to_json())
-    pace = pace_of(run, TimedCrew(by_manner))
-    assert pace.seconds(heavy) == pytest.approx(4e-3)
+    light, middle, heavy, other = candidate(8), candidate(48), candidate(64), candidate(16, mobile=True)
 
     def work(one: Candidate) -> float:
-        height, width = one.spec.input_shape[1:]
-        return (
-            one.cost.macs
-            + {"firenet": 70, "resnet": 280}[one.spec.family] * one.cost.activations
-            + 3_000 * height * width
-        )
+        return work_of(one.spec, one.cost)
 
-    assert pace.seconds(light) == pytest.approx(4e-3 * max(0.3, work(light) / work(heavy)))
-    assert pace.seconds(other) == pytest.approx(9e-3)
-    middle = candidate(48)
-    assert work(light) < work(middle) < work(heavy)
-    assert pace.seconds(middle) == pytest.approx(4e-3 * work(middle) / work(heavy))
+    for one, seconds in ((heavy, 4e-3), (other, 9e-3)):
+        run.journal.append("trial", record(trial_of(one), seconds).to_json())
+    pace = pace_of(run, TimedCrew(by_manner))
+    assert (pace.seconds(heavy), pace.seconds(other)) == (pytest.approx(4e-3), pytest.approx(9e-3))
+    for one in (light, middle):
+        assert pace.seconds(one) == pytest.approx(4e-3 * max(LEAST_RATIO, work(one) / work(heavy)))
+    run.journal.append("trial", record(trial_of(heavy, rung=1), 5e-3).to_json())
+    assert pace.seconds(heavy) == pytest.approx(5e-3)  # the newest of its own
 
 
 def test_trials_that_are_done_tell_more_than_probes_and_those_that_cannot_tell_do_not(
@@ -203,6 +219,16 @@ def test_a_resumed_run_measures_again_where_nothing_was_trained(
     assert pace.seconds(one) == pytest.approx(0.7e-3)
 
 
+def test_nothing_is_tried_when_the_time_is_over(run: RunFolder) -> None:
+    """What is left to do shall not wait for probes; a rate is then that of a typical core, by the work."""
+    crew = TimedCrew(by_manner)
+    pace = pace_of(run, crew, clock=Deadline(0.0))
+    assert pace.manners([trial_of(candidate(16))]) == {"firenet": file.PLAIN}
+    light, heavy = candidate(16), candidate(96)
+    assert 0 < pace.seconds(light) < pace.seconds(heavy) < 1
+    assert crew.asked == []
+
+
 def test_the_record_is_read_once_for_many_networks(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     one = candidate(16)
     run.journal.append("trial", record(trial_of(one), 3e-3).to_json())
@@ -219,9 +245,9 @@ def test_the_record_is_read_once_for_many_networks(run: RunFolder, monkeypatch: 
 
 
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize(("more", "wanted"), [(0.05, True), (-0.05, False)])
+@pytest.mark.parametrize("more", [0.05, -0.05])
 def test_all_cores_go_to_one_network_where_enough_of_the_ideal_is_gained(
-    run: RunFolder, size: int, more: float, wanted: bool
+    run: RunFolder, size: int, more: float
 ) -> None:
     """The one that has all cores must be measured while the others rest; side by side it would be as slow as they."""
     gain = 1 + (size - 1) * TOGETHER + more
@@ -230,7 +256,7 @@ def test_all_cores_go_to_one_network_where_enough_of_the_ideal_is_gained(
         return 1e-3 * (together if trial.threads > 1 else 1) / (gain if trial.threads > 1 else 1)
 
     crew: TimedCrew = TimedCrew(seconds, size=size)
-    assert pace_of(run, crew).faster_together(trial_of(candidate(16))) is wanted
+    assert pace_of(run, crew).speedup(trial_of(candidate(16))) == pytest.approx(gain if more > 0 else 1.0)
     threads: list[Json] = [[trial.threads for trial in trials] for trials in crew.asked]
     assert [1] * size in threads
     assert [size] in threads
@@ -238,5 +264,5 @@ def test_all_cores_go_to_one_network_where_enough_of_the_ideal_is_gained(
 
 def test_one_worker_has_nothing_to_gain(run: RunFolder) -> None:
     crew = TimedCrew(by_manner, size=1)
-    assert not pace_of(run, crew).faster_together(trial_of(candidate(16)))
+    assert pace_of(run, crew).speedup(trial_of(candidate(16))) == 1.0
     assert crew.asked == []
