@@ -35,7 +35,7 @@ ACTIVATION = {"firenet": 70, "resnet": 280, "mobilenet": 4_000}
 PLAIN_ACTIVATION = 280
 PIXEL = 3_000
 LEAST_RATIO = 0.3  # of the nearest network's time that a lighter one takes at least
-TOGETHER = 0.4  # a winner that trains longer is worth more than a second network beside it
+TOGETHER = 0.25  # a winner that trains longer is worth more than a second network beside it
 TYPICAL = 4e9  # work that one core of 2020 does in a second
 FASTER = 1.05  # another manner must gain so much
 
@@ -140,11 +140,11 @@ class Pace:
         """
         if self._crew.size < 2:
             return 1.0
-        pictures = self._pictures(trial)
+        pictures = 2 * self._pictures(trial)
         with_all = trial.replace(threads=self._crew.size)
         alone = max(self._short([trial.replace(threads=1)] * self._crew.size, pictures))
         self._short([with_all], WARM_UP)
-        together = self._short([with_all], pictures)[0]  # while the other workers rest
+        together = min(self._short([with_all], pictures)[0] for _ in range(2))  # while the other workers rest
         return alone / together if alone / together > 1 + (self._crew.size - 1) * TOGETHER else 1.0
 
     def _told(self) -> list[Rate]:

@@ -53,9 +53,9 @@ ALONE = "alone"  # one network that was asked for by name
 # The last rung leaves a margin for the estimate: a schedule that is cut off is worth less than one that ends early.
 LADDERS: dict[str, tuple[Step, ...]] = {
     "broad": (
-        Step(number=20, share=0.1, least_epochs=1, least_pictures=1_200, most_epochs=15),
-        Step(number=6, share=0.12, least_epochs=4, least_pictures=4_000, most_epochs=45),
-        Step(number=4, share=0.16, least_epochs=8, least_pictures=10_000, most_epochs=80),
+        Step(number=20, share=0.08, least_epochs=1, least_pictures=1_200, most_epochs=15),
+        Step(number=6, share=0.1, least_epochs=4, least_pictures=4_000, most_epochs=45),
+        Step(number=4, share=0.14, least_epochs=8, least_pictures=10_000, most_epochs=80),
         Step(number=2, share=0.92, least_epochs=20, least_pictures=80_000, most_epochs=200),
     ),
     "narrow": (
