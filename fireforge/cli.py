@@ -25,7 +25,7 @@ ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An exported fi
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/digits.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Seed = Annotated[int, typer.Option(help="Of the split, the weights and the order.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the split, the weights and the order.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 

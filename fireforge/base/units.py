@@ -10,7 +10,7 @@ from fireforge.base.errors import FireforgeError
 BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-MILLIJOULES = {"uj": 1e-3, "mj": 1.0, "j": 1e3}
+MILLIJOULES = {"nj": 1e-6, "uj": 1e-3, "mj": 1.0, "j": 1e3}
 
 
 def parse_bytes(text: str) -> int:
@@ -30,7 +30,7 @@ def parse_seconds(text: str) -> float:
 
 def parse_millijoules(text: str) -> float:
     """Millijoules of an energy such as "5mJ"."""
-    return _parse(text.lower(), MILLIJOULES, "energy", "5mJ, 0.2J")
+    return _parse(text.lower(), MILLIJOULES, "energy", "5mJ, 0.2J, 300nJ")
 
 
 def parse_share(text: str) -> float:
@@ -65,7 +65,8 @@ def show_seconds(seconds: float) -> str:
 def _parse(text: str, units: dict[str, float] | dict[str, int], kind: str, examples: str) -> float:
     match = re.fullmatch(r"\s*(-?[0-9]*\.?[0-9]+(?:[Ee][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2] not in units:
-        raise FireforgeError("BAD_UNIT", f"{text!r} is not a {kind} with a unit", allowed=examples)
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise FireforgeError("BAD_UNIT", f"{text!r} is not {article} {kind} with a unit", allowed=examples)
     if not 0 < float(match[1]) < 1e18:
         raise FireforgeError("BAD_UNIT", f"{text!r} is no {kind} that can be kept", allowed=f"more than 0: {examples}")
     return float(match[1]) * units[match[2]]

@@ -40,11 +40,14 @@ def ready(path: str, steps: dict[str, Any]) -> np.ndarray:
     return ((pixels - mean) / std).transpose(2, 0, 1)[None]
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str]) -> int:
     """Print a line for each picture: file, label, score.
 
     Args:
       words: pictures, and a model where it is not the one that result.json beside this file names.
+
+    Returns:
+      0, or 2 where a picture could not be read; the others are answered.
     """
     home = Path(__file__).parent
     models = [word for word in words if word.endswith(".onnx")]
@@ -52,15 +55,24 @@ def main(words: list[str]) -> None:
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     card = json.loads(session.get_modelmeta().custom_metadata_map["fireforge"])["card"]
     post = card.get("postprocess", {})
+    failed = 0
     for word in words:
         if word in models:
             continue
-        inputs = {session.get_inputs()[0].name: ready(word, card["preprocess"]["image"])}
+        try:
+            inputs = {session.get_inputs()[0].name: ready(word, card["preprocess"]["image"])}
+        except OSError as error:
+            print(f"{word}: {error}", file=sys.stderr)
+            failed = 2
+            continue
         logits = session.run(None, inputs)[0][0].astype(np.float64) / post.get("temperature", 1.0)
         scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         doubt = "none of these, nearest: " if scores.max() < post.get("threshold", 0.0) else ""
         print(f"{word}  {doubt}{card['labels'][int(scores.argmax())]} {scores.max():.1%}")
+    return failed
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if len(sys.argv) < 2:
+        sys.exit("usage: python predict.py PICTURE...")
+    sys.exit(main(sys.argv[1:]))

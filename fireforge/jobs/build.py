@@ -24,7 +24,7 @@ from fireforge.jobs.explore import explore
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.keep import drop_aside, keep_winner, put_back, set_aside
-from fireforge.jobs.past import as_replayed, take_over
+from fireforge.jobs.past import as_replayed, same_data, take_over
 from fireforge.jobs.prospect import hopeless
 from fireforge.jobs.scene import Scene, look
 from fireforge.jobs.search import Search
@@ -41,6 +41,7 @@ from fireforge.jobs.timetable import BASELINES_SHARE, DEFAULT_SECONDS, finish_se
 from fireforge.jobs.watch import Watch
 from fireforge.report.card import write_card
 from fireforge.report.page import write_report
+from fireforge.train.trial import CHECKPOINT
 from fireforge.train.world import make_world
 
 CACHE = "cache"  # folder of pictures made ready
@@ -100,10 +101,12 @@ def build(
     earlier = past_of("" if taken else wish.earlier, folder)
     start = Deadline(seconds, used=used_s)
     scene = look(str(data), seed=wish.seed, image_size=wish.image_size, cache=folder / CACHE)
+    if replay is not None:
+        same_data(replay, scene)
     with RunFolder(folder, replay=replay) as run:
         loaded_s = start.used() - used_s
-        clock = Deadline(seconds, used=run.seconds_used() + start.used())
         begin(run, scene, seed=wish.seed, budget=budget, wish=wish)
+        clock = Deadline(seconds, used=run.seconds_used() + start.used())
         if earlier is not None:
             take_over(earlier, run, scene)
         answer = run.answered()
@@ -120,7 +123,8 @@ def build(
             run.tick(clock.used(), now=True)
             write_result(run, answer)
             drop_aside(run)
-            shutil.rmtree(run.path / CACHE, ignore_errors=True)  # it can be made again, and is large
+            for folder_name in (CACHE, CHECKPOINT):  # they can be made again, and are large
+                shutil.rmtree(run.path / folder_name, ignore_errors=True)
         write_text(run.path / "predict.py", Path(alone.__file__).read_text(encoding="utf-8"))
         write_report(run.path)
         write_card(run.path)

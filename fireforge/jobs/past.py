@@ -65,10 +65,27 @@ def as_replayed(past: RunFolder, budget: Budget, wish: Wish) -> tuple[Budget, Wi
     return limits, was
 
 
-def take_over(past: RunFolder, run: RunFolder, scene: Scene) -> None:
-    """Write the trials of a run into the record of a new one, its winner first, with the weights that fit.
+def same_data(past: RunFolder, scene: Scene) -> None:
+    """Refuse to replay a run on other data than it saw.
 
-    Trials whose network cannot take the new data, because they see another number of channels, are left out.
+    Args:
+      past: the run that is replayed.
+      scene: of the new one.
+
+    Raises:
+      FireforgeError: OTHER_RUN.
+    """
+    was = Start.from_json(past.entry("start")).data
+    if was.sha256 != scene.ref.sha256:
+        what = f"the run that is replayed saw other data ({was.source})"
+        raise FireforgeError("OTHER_RUN", what, where=str(past.path), do="its data, or no --replay")
+
+
+def take_over(past: RunFolder, run: RunFolder, scene: Scene) -> None:
+    """Write the trials of a run into the record of a new one, its winner first, with the weights that may be used.
+
+    Weights are taken only where data, seed and parts are the same. Trials whose network cannot take the new data,
+    because they see another number of channels, are left out.
 
     Args:
       past: the run.
@@ -101,10 +118,13 @@ def _fits(record: RunRecord, scene: Scene) -> bool:
 
 
 def _adapted(record: RunRecord, scene: Scene) -> RunRecord:
-    """The record with the number of classes of the new data; then its weights fit no more."""
+    """The record with the number of classes of the new data, and without weights unless the parts are the same.
+
+    Weights that were trained on other parts have seen pictures that validate and test now; its network starts afresh.
+    """
     spec: NetSpec = record.trial.spec
     classes = len(scene.dataset.labels)
-    if spec.classes == classes:
+    if spec.classes == classes and record.trial.data.replace(source="") == scene.ref.replace(source=""):
         return record
     return record.replace(trial=record.trial.replace(spec=spec.replace(classes=classes)), weights="", weights_sha256="")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from fireforge.base.trial import DataRef, Recipe, Trial
 from fireforge.jobs.begin import begin, seconds_asked
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.keep import ASIDE, drop_aside, put_back, set_aside
-from fireforge.jobs.past import as_replayed, open_past, take_over
+from fireforge.jobs.past import as_replayed, open_past, same_data, take_over
 from fireforge.jobs.scene import Scene, look
 
 BUDGET = Budget(max_bytes=40_000, seconds=60.0)
@@ -37,11 +38,16 @@ def spec(width: int, *, classes: int = 2) -> NetSpec:
     return NetSpec(family="firenet", classes=classes, input_shape=(1, 12, 12), params={"base_e": width})
 
 
-def record(width: int, accuracy: float | None, folder: Path | None = None, *, classes: int = 2) -> RunRecord:
+ELSEWHERE = DataRef(source="none")
+
+
+def record(
+    width: int, accuracy: float | None, folder: Path | None = None, *, classes: int = 2, data: DataRef = ELSEWHERE
+) -> RunRecord:
     trial = Trial(
         spec=spec(width, classes=classes),
         recipe=Recipe(epochs=3),
-        data=DataRef(source="none"),
+        data=data,
         preprocess=Preprocess(),
     )
     name, sha256 = f"trials/{trial.digest()[:12]}.safetensors", ""
@@ -112,7 +118,7 @@ def finished(path: Path, scene: Scene, *, wish: Wish | None = None) -> RunFolder
     with RunFolder(path) as run:
         begin(run, scene, seed=0, budget=BUDGET, wish=wish or Wish())
         for width, accuracy in ((8, 0.95), (16, 0.9), (24, None)):
-            run.journal.append("trial", record(width, accuracy, path).to_json())
+            run.journal.append("trial", record(width, accuracy, path, data=scene.ref).to_json())
         run.choice("rung 0 epochs", lambda: 7, why="the clock")
         run.tick(50.0, now=True)
         run.journal.append("answer", answer(16).to_json())
@@ -183,6 +189,25 @@ def test_an_earlier_run_is_taken_over_with_its_winner_first_and_its_weights(tmp_
         assert run.trials() == {}
 
 
+def test_weights_from_another_split_do_not_come_along_since_they_saw_pictures_that_test_now(
+    tmp_path: Path, scene: Scene
+) -> None:
+    past = finished(tmp_path / "past", scene)
+    split_anew = look(scene.ref.source, seed=1)
+    with RunFolder(tmp_path / "run") as run:
+        begin(run, split_anew, seed=1, budget=BUDGET, wish=Wish(seed=1, earlier="past"))
+        take_over(past, run, split_anew)
+        assert [(found.trial.spec, found.weights) for found in run.earlier()] == [(spec(16), ""), (spec(8), "")]
+
+
+def test_a_run_is_not_replayed_on_other_data(tmp_path: Path, scene: Scene) -> None:
+    past = finished(tmp_path / "past", scene)
+    same_data(past, scene)
+    other = dataclasses.replace(scene, ref=scene.ref.replace(sha256="0" * 64))
+    with pytest.raises(FireforgeError, match="OTHER_RUN"):
+        same_data(past, other)
+
+
 def test_weights_for_other_classes_do_not_come_along(tmp_path: Path, scene: Scene) -> None:
     past = finished(tmp_path / "past", scene)
     with past:
@@ -196,7 +221,7 @@ def test_weights_for_other_classes_do_not_come_along(tmp_path: Path, scene: Scen
 
 def test_damaged_weights_of_an_earlier_run_are_refused(tmp_path: Path, scene: Scene) -> None:
     past = finished(tmp_path / "past", scene)
-    (past.path / record(8, 0.95).weights).write_bytes(b"other")
+    (past.path / record(8, 0.95, data=scene.ref).weights).write_bytes(b"other")
     with RunFolder(tmp_path / "run") as run, pytest.raises(FireforgeError, match="BAD_WEIGHTS"):
         take_over(past, run, scene)
 
