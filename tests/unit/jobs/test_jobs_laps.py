@@ -243,7 +243,7 @@ def test_a_replay_takes_the_choices_of_the_run_and_measures_nothing(tmp_path: Pa
         assert run.entry("choice") == {"name": "rung 0 epochs", "value": 7, "why": "the clock"}
         with pytest.raises(FireforgeError, match="NO_CHOICE"):
             run.choice("rung 1 epochs", lambda: 3, why="the clock")
-        stopped = run.replayed()[record(8, 0.95).trial_digest]
+        stopped = run.replayed()[record(8, 0.95, data=scene.ref).trial_digest]
     assert stopped.metrics["train/epoch"][-1] == 2.5
     assert RunFolder(tmp_path / "past").replayed() == {}
 
