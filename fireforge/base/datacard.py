@@ -36,6 +36,7 @@ class DataCard(Value):
       skipped: reason to number.
       input: (C, H, W) of the network's input.
       samples: some pictures of the training part.
+      seen: test pictures whose content, to the byte, is also that of a training or validation picture.
     """
 
     source: str
@@ -47,6 +48,7 @@ class DataCard(Value):
     skipped: dict[str, int] = field(default_factory=dict)
     input: tuple[int, int, int]
     samples: tuple[SamplePicture, ...] = ()
+    seen: int = 0
 
     def __post_init__(self) -> None:
         """Refuse counts that are not one a class."""

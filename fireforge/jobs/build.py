@@ -26,7 +26,7 @@ from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.keep import drop_aside, keep_winner, put_back, set_aside
 from fireforge.jobs.past import as_replayed, same_data, take_over
 from fireforge.jobs.prospect import hopeless
-from fireforge.jobs.scene import Scene, look
+from fireforge.jobs.scene import Scene, look, seen
 from fireforge.jobs.search import Search
 from fireforge.jobs.settle import (
     betters,
@@ -109,6 +109,10 @@ def build(
         clock = Deadline(seconds, used=run.seconds_used() + start.used())
         if earlier is not None:
             take_over(earlier, run, scene)
+        flattering = seen(scene)
+        if flattering:
+            note = f"WARNING: {flattering:,} test pictures equal training or validation pictures: the test flatters"
+            progress(Update(stage="data", note=note))
         answer = run.answered()
         if answer is not None:
             note = "this run was finished before; a longer --time goes on, another --out starts a new one"

@@ -27,7 +27,9 @@ def headline(run: Run) -> Markup:
     if run.answer is None:
         return tag("header", top, _interrupted(run))
     alarms = [_infeasible(run.answer), _beaten(run.answer)]
-    return tag("header", top, alarms, _sentence(run.answer), _tiles(run.answer), _badges(run.answer))
+    data = run.dataset()
+    sentence = _sentence(run.answer, data.seen if data else 0)
+    return tag("header", top, alarms, sentence, _tiles(run.answer), _badges(run.answer))
 
 
 def _infeasible(answer: Answer) -> Markup | None:
@@ -69,12 +71,15 @@ def _interrupted(run: Run) -> Markup:
     )
 
 
-def _sentence(answer: Answer) -> Markup:
+def _sentence(answer: Answer, seen: int) -> Markup:
     told = (
         f"{'One' if answer.feasible else 'The nearest found: one'} file of {show_bytes(answer.model.bytes)}. It names "
     )
     told += f"{show.percent(answer.test.accuracy)} of {show.count(answer.test.n)} test pictures right, "
-    return tag("p", told, "and none of them had a part in choosing it.", class_="lead")
+    part = "and none of them had a part in choosing it."
+    if seen:
+        part = f"but {show.count(seen)} of them equal pictures that it was trained or chosen on."
+    return tag("p", told, part, class_="lead")
 
 
 def _tiles(answer: Answer) -> Markup:
