@@ -77,6 +77,7 @@ class Answer(Value):
       feasible: whether all limits are met.
       infeasible_because: which are not; "" where all are.
       spec: the network.
+      trial: digest of the training behind it; "" in records that did not keep it.
       cost: of the network, counted before training.
       baseline: the best one on the validation part.
       instead: the baseline that makes the network needless, because it meets all limits at no less accuracy on the
@@ -96,6 +97,7 @@ class Answer(Value):
     feasible: bool
     infeasible_because: str = ""
     spec: NetSpec
+    trial: str = ""
     cost: Cost | None = None
     baseline: BestBaseline | None = None
     instead: BestBaseline | None = None

@@ -135,6 +135,7 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
         feasible=all(verdict.met for verdict in verdicts),
         infeasible_because=_because(verdicts),
         spec=winner.trial.spec,
+        trial=winner.trial_digest,
         cost=winner.trial.cost,
         candidates=tuple(map(_candidate, deliveries)),
         val_accuracy=chosen.facts.accuracy,

@@ -129,9 +129,11 @@ class Run:
         return frozenset(found)
 
     def chosen(self) -> RunRecord | None:
-        """The last trial of the network that the answer names; None without an answer or such a trial."""
+        """The trial behind the answer, in older records the last one of its network; None without such a trial."""
         if self.answer is None:
             return None
+        if self.answer.trial:
+            return next((trial for trial in self.trials if trial.trial_digest == self.answer.trial), None)
         digest = self.answer.spec.digest()
         return next((trial for trial in reversed(self.trials) if trial.trial.spec.digest() == digest), None)
 

@@ -47,9 +47,7 @@ def _facts(run: Run, data: DataCard) -> Markup:
     left_out = "".join(f" + {show.count(number)} {code}" for code, number in sorted(data.skipped.items()))
     rows.append(("Found", f"{show.count(data.found)} = {show.count(data.used)} used{left_out or ' + 0 skipped'}"))
     if data.seen:
-        words = (
-            f"{show.count(data.seen)} test pictures equal pictures that were trained or chosen on"
-        )
+        words = f"{show.count(data.seen)} test pictures equal pictures that were trained or chosen on"
         rows.append(("Equal", words))
     if run.start:
         rows.append(("Split", f"seed {run.start.data.seed}"))

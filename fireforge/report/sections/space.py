@@ -180,6 +180,13 @@ def _trials(run: Run) -> Markup:
     return parts.table(header, rows, words=(0, 7), marked=marked, tall=True)
 
 
+def _epochs(trial: RunRecord) -> str:
+    """Epochs that were trained, and of how many where the clock cut them."""
+    reached, planned = trial.metrics.get("train/epoch", ()), trial.trial.recipe.epochs
+    epochs = min(reached[-1], planned) if reached else planned
+    return f"{epochs:.1f} of {planned}" if epochs < planned else str(planned)
+
+
 def _row(trial: RunRecord, varied: frozenset[str], *, sized: bool) -> tuple[object, ...]:
     spec, cost = trial.trial.spec, trial.trial.cost
     size = f", input {spec.input_shape[1]} × {spec.input_shape[2]}" if sized else ""
@@ -190,7 +197,7 @@ def _row(trial: RunRecord, varied: frozenset[str], *, sized: bool) -> tuple[obje
     return (
         parts.pile(network, tag("div", trial.error, class_="fine")) if trial.error else network,
         trial.trial.rung,
-        trial.trial.recipe.epochs,
+        _epochs(trial),
         reached,
         show.count(None if cost is None else cost.params),
         show.compact(None if cost is None else cost.macs),

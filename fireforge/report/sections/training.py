@@ -34,6 +34,14 @@ def curves(run: Run) -> Markup:
     return parts.section("training", "Training", body, _recipe(trial), lead=lead)
 
 
+def epochs_words(trial: RunRecord) -> str:
+    """Epochs that were trained, and of how many where the clock cut them."""
+    planned, reached = trial.trial.recipe.epochs, trial.metrics.get("train/epoch", ())
+    if not reached or reached[-1] >= planned:
+        return show.some(planned, "epoch")
+    return f"{reached[-1]:.1f} of {show.some(planned, 'epoch')}, cut by the clock,"
+
+
 def _recipe(trial: RunRecord) -> Markup:
     recipe = trial.trial.recipe
     varied = ", ".join(f"{name} {value:g}" for name, value in recipe.augment.to_json().items() if _on(name, value))
@@ -42,8 +50,9 @@ def _recipe(trial: RunRecord) -> Markup:
     rows = [
         (
             "Recipe",
-            f"{show.some(recipe.epochs, 'epoch')} of {recipe.optimizer}, batch {recipe.batch}, {recipe.precision}",
+            f"{epochs_words(trial)} of {recipe.optimizer}, batch {recipe.batch}, {recipe.precision}",
         ),
+        ("Start", f"the weights of trial {trial.trial.start[:8]}" if trial.trial.start else "fresh weights"),
         ("Smoothing", ", ".join(smooth)),
         ("Augmentation", varied or "none"),
         ("Seed", str(trial.trial.seed)),

@@ -50,7 +50,7 @@ ANSWER = Answer(
 def test_the_json_has_the_form_that_programs_read() -> None:
     data = ANSWER.to_json()
     assert set(data) == {
-        "model", "test", "measured", "limits", "feasible", "infeasible_because", "spec", "cost", "baseline", "instead",
+        "model", "test", "measured", "limits", "feasible", "infeasible_because", "spec", "trial", "cost", "baseline", "instead",
         "candidates", "val_accuracy", "seconds", "command", "versions", "hardware",
     }  # fmt: skip
     assert data["model"] == {"path": "model-int8.onnx", "form": "int8", "bytes": 30_000, "sha256": "ab"}
