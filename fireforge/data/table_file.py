@@ -105,6 +105,8 @@ def _read_csv(text: str, where: str) -> Table:
     if not delimiter:
         raise _bad(f"{where} line 1", f"one column only: {text.lstrip()[:60]!r}")
     records = _records(text, delimiter, where)
+    if not records:
+        raise _bad(f"{where} line 1", "no row that says anything")
     line, head = records[0]
     if any(cell.lower().endswith(SUFFIXES) for cell in head):  # no header: the first row names a picture already
         columns = tuple(f"column {index + 1}" for index in range(len(head)))

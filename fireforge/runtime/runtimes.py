@@ -36,7 +36,7 @@ def open_session(path: str | Path, *, threads: int = 1) -> FileSession:
       FireforgeError: UNKNOWN_NAME, if no runtime reads such files; NO_FILE, BAD_MODEL_FILE.
     """
     suffix = Path(path).suffix.lower()
-    if not Path(path).exists():
+    if not suffix and not Path(path).exists():
         raise FireforgeError("NO_FILE", "neither a model file nor a run's folder", where=str(path))
     if suffix not in SUFFIXES:
         allowed = ", ".join(sorted(SUFFIXES))

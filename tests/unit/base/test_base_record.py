@@ -15,7 +15,7 @@ def test_the_json_of_a_report_by_hand() -> None:
     )
     before = {"accuracy": 0.5, "interval": [0.25, 0.75], "samples": 4, "macs": 0, "bytes": 0, "latency_ms": None}
     after = {"accuracy": None, "interval": None, "samples": 0, "macs": 0, "bytes": 9, "latency_ms": None}
-    want = {"stage": "fold", "before": before, "after": after, "notes": ["n"], "seconds": 0.0}
+    want = {"stage": "fold", "before": before, "after": after, "notes": ["n"], "seconds": 0.0, "lost": None}
     assert report.to_json() == want
     assert StageReport.from_json(want) == report
 

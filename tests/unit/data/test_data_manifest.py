@@ -16,6 +16,7 @@ from fireforge.base.errors import Exit, FireforgeError
 from fireforge.data.dataset import Dataset
 from fireforge.data.formats.manifest import open_manifest
 from fireforge.data.open import open_dataset
+from fireforge.data.table_file import read_table
 from fireforge.data.tree import printable
 
 REAL = pytest.mark.skipif("FIREFORGE_DATA" not in os.environ, reason="FIREFORGE_DATA names no folder")
@@ -406,3 +407,11 @@ def test_a_list_and_class_folders_of_the_same_pictures_agree() -> None:
     assert by_folder.labels == by_list.labels
     key = {s.name: (s.label, s.part) for s in by_folder.samples}
     assert {s.name: (s.label, s.part) for s in by_list.samples} == key
+
+
+def test_a_list_of_empty_cells_alone_is_refused_with_its_line() -> None:
+    """Found by fuzzing: two quotes and nothing else."""
+    with pytest.raises(FireforgeError) as raised:
+        read_table(b'""', where="labels.csv")
+    assert raised.value.code == "BAD_TABLE"
+    assert "labels.csv line 1" in raised.value.line()

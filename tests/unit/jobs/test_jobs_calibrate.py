@@ -97,7 +97,7 @@ def test_a_calibrated_file_passes_parity_and_one_of_another_temperature_does_not
     assert verify_file(tmp_path / "good.onnx", pictures, source=source).passed
     write_onnx(model, tmp_path / "bad.onnx")
     report = verify_file(tmp_path / "bad.onnx", pictures, source=source)
-    assert (report.passed, report.blame) == (False, "scores")
+    assert (report.passed, report.blame) == (False, "postprocess")
 
 
 def test_a_card_keeps_all_but_the_two_numbers(model: Model) -> None:

@@ -29,7 +29,7 @@ def test_a_right_file_passes(form, networks, card, photos, float_file, int8_file
     report = verify(predictor, reference_of(networks, form, card), photos, golden=golden, model="it.onnx")
     assert report.passed, report
     assert (report.form, report.pictures, report.agreement, report.blame) == (form, len(photos), 1.0, "")
-    extra = ["scores"] if form == "float32" else ["output mean"]
+    extra = ["postprocess", "scores"] if form == "float32" else ["output mean", "postprocess"]
     names = ["decode", "orient", "resize", "crop", "normalize", "output", *extra, "golden"]
     assert [tap.tap for tap in report.taps] == names
     assert ParityReport.from_json(report.to_json()) == report
