@@ -260,7 +260,12 @@ def test_what_now_is_five_lines_that_do_what_they_say(built: Path, digit: Path, 
 
 def test_interrupt_of_other_verbs_is_130_and_one_line(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "fireforge", "predict", "model.onnx", "-"]
-    with subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        process = subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         time.sleep(2)  # it waits for its stdin
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
