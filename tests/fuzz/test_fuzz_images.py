@@ -29,7 +29,7 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.data.check import look
 
 SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "8"))
-SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", str(time.time_ns() % 2**32)))
+SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "445323"))
 MOST_SECONDS = 2.0  # of processor time for one input
 MOST_BYTES = 2**30  # of resident memory for all
 STEPS = ImageSteps(channels=3, resize=(9, 7), crop=(9, 7), background=128)

@@ -25,7 +25,7 @@ from fireforge.data.formats.idx import is_idx, open_idx
 from fireforge.data.formats.manifest import is_manifest, open_manifest
 
 SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "8"))
-SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", str(time.time_ns() % 1_000_000)))
+SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "445323"))
 SLOWEST_S = 2.0  # for inputs of a few KB: far above a hang's absence, far below a hang
 TOKENS = (
     *(
