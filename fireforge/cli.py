@@ -123,18 +123,18 @@ def build(
     limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "max_energy": max_energy}
     budget = budget_of({**limits, "min_accuracy": min_accuracy, "tolerance": tolerance, "time": time})
     wish = Wish(seed=seed, device=device, image_size=image_size, net=net, earlier=earlier, replay=replay)
+    from fireforge.jobs.border import check
+    from fireforge.jobs.folder import default_folder
+
+    folder = out or default_folder(data)
+    check(data, budget=budget, wish=wish, folder=folder)  # before torch is loaded
     if plan:
         from fireforge.jobs.plan import plan as look_ahead
 
         ahead = look_ahead(data, budget=budget, wish=wish)
         return _say(as_json, ahead.to_json(), tell.plan(ahead))
-    from fireforge.jobs.border import check
-    from fireforge.jobs.folder import default_folder
-    from fireforge.jobs.view import View
-
-    folder = out or default_folder(data)
-    check(data, budget=budget, wish=wish, folder=folder)  # before torch is loaded
     from fireforge.jobs.build import build as job
+    from fireforge.jobs.view import View
 
     with View(quiet=as_json, budget=budget) as view:
         answer = job(data, budget=budget, wish=wish, out=folder, progress=view, used_s=monotonic() - begun)
@@ -234,8 +234,10 @@ def evaluate(
     """Accuracy, confusion, per-class table; on the data of its own run, only the test part is used."""
     from fireforge.jobs import tell
     from fireforge.jobs.evaluate import evaluate as job
+    from fireforge.jobs.view import View
 
-    found = job(model, data, wrong=wrong)
+    with View(quiet=as_json) as view:
+        found = job(model, data, wrong=wrong, progress=view)
     _say(as_json, found.to_json(), tell.evaluation(found))
 
 
@@ -260,17 +262,19 @@ def predict(
     model: ModelPath,
     pictures: Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.")],
     top: Annotated[int, typer.Option(min=1, help="Answers a picture.")] = 1,
-    csv: Annotated[bool, typer.Option("--csv", help="Print file,label,score rows.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print file,label,score,accepted rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what pictures show."""
     from fireforge.jobs import tell
     from fireforge.jobs.predict import predict as job
+    from fireforge.jobs.view import View
 
     stdin = sys.stdin.buffer.read() if "-" in pictures else None
-    failed = tell.predictions(
-        job(model, pictures, top=top, stdin=stdin), form="json" if as_json else "csv" if csv else ""
-    )
+    watched = sys.stderr.isatty() and not sys.stdout.isatty()  # a bar among the answers would be in their way
+    with View(quiet=not watched) as view:
+        answers = job(model, pictures, top=top, stdin=stdin, progress=view)
+        failed = tell.predictions(answers, form="json" if as_json else "csv" if csv else "")
     if failed:
         raise typer.Exit(int(Exit.BAD_INPUT))
 

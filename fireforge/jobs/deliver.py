@@ -23,12 +23,14 @@ from fireforge.base.pixels import normalize
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import Facts, RunRecord, StageReport
+from fireforge.base.value import canonical_json
 from fireforge.compress.qat import softened
 from fireforge.compress.stage import Context
 from fireforge.compress.stages import STAGES
 from fireforge.cost.count import count
+from fireforge.export.lean import lean_json
 from fireforge.export.targets import TARGETS, pack
-from fireforge.jobs.calibrate import calibrated
+from fireforge.jobs.calibrate import calibrated, longest_card
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, encoded
 from fireforge.jobs.tune import Tuning, tuner
@@ -270,6 +272,11 @@ def card_of(scene: Scene) -> Card:
         labels=scene.dataset.labels,
         source=f"trained from nothing on {_last_part(scene.ref.source)} by fireforge",
     )
+
+
+def card_bytes(scene: Scene) -> int:
+    """Bytes of the longest card that a file of a run can carry, for predictions of its size."""
+    return len(canonical_json(lean_json(longest_card(card_of(scene)))).encode())
 
 
 def facts_of(model: Model, scene: Scene) -> Facts:

@@ -16,12 +16,10 @@ from fireforge.base.errors import Exit, FireforgeError, lookup
 from fireforge.base.machine import usable_cores
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
-from fireforge.base.value import Json, canonical_json
-from fireforge.export.lean import lean_json
+from fireforge.base.value import Json
 from fireforge.jobs.begin import command_line
-from fireforge.jobs.calibrate import longest_card
 from fireforge.jobs.crew import Crew
-from fireforge.jobs.deliver import card_of
+from fireforge.jobs.deliver import card_bytes
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
@@ -91,8 +89,7 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
     """
     scene = search.scene
     inputs = [(scene.steps.channels, *size) for size in _sizes(search)]
-    card = canonical_json(lean_json(longest_card(card_of(scene))))
-    draws = Draws(number=DRAWS, seed=search.seed, card_bytes=len(card.encode()))
+    draws = Draws(number=DRAWS, seed=search.seed, card_bytes=card_bytes(scene))
     found = survey(SPACES, inputs, classes=len(scene.dataset.labels), budget=budget, draws=draws)
     ledger = Candidates(counted=found.counted, rejected=found.rejected, kept=len(found.kept))
     search.run.once("candidates", ledger.to_json)

@@ -16,14 +16,17 @@ from fireforge.base.files import write_json
 from fireforge.base.machine import this_machine, versions
 from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
+from fireforge.base.prediction import Prediction
 from fireforge.base.record import RunRecord
 from fireforge.cost.energy import estimated
+from fireforge.cost.filesize import onnx_bytes
 from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.baselines import baseline_answer
-from fireforge.jobs.deliver import Delivery
+from fireforge.jobs.deliver import Delivery, card_bytes
 from fireforge.jobs.evaluate import evaluate_ids
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, encoded
+from fireforge.nets.families import build_graph
 from fireforge.report.show import limit_words
 from fireforge.runtime.measure import measure_fresh
 from fireforge.runtime.pictures import save_pictures
@@ -126,6 +129,7 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
     evaluation = evaluate_ids(load(path), scene.dataset, scene.part("test"), part="test", name=path.name)
     evaluation = evaluation.replace(val_accuracy=chosen.facts.accuracy)
     run.journal.append("evaluation", evaluation.to_json())
+    run.journal.append("prediction", _foretold(scene, winner, chosen.exported.form).to_json())
     verdicts = judge(budget, measurement.figures(), measurement.how)
     answer = Answer(
         model=chosen.exported.replace(path=path.name, bytes=measurement.bytes),
@@ -145,6 +149,12 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
     results = [BaselineResult.from_json(entry.value) for entry in run.entries() if entry.type == "baseline"]
     best = max((row for row in results if not row.left_out), key=lambda row: row.accuracy, default=None)
     return answer.replace(baseline=_named(best), instead=_named(baseline_answer(results, answer, budget)))
+
+
+def _foretold(scene: Scene, winner: RunRecord, form: str) -> Prediction:
+    """The size of the file, as the search counted it before anything was trained."""
+    size = onnx_bytes(build_graph(winner.trial.spec), form=form, card_bytes=card_bytes(scene))
+    return Prediction(name="bytes", value=size, how="counted from the graph before training")
 
 
 def write_result(run: RunFolder, answer: Answer) -> None:

@@ -44,7 +44,12 @@ class View:
         self._printed = (0.0, "")
         self._live: Live | None = None
         if self._console.is_terminal and not quiet:
-            self._live = Live(console=self._console, get_renderable=self.panel, refresh_per_second=DRAWN_A_SECOND)
+            self._live = Live(
+                console=self._console,
+                get_renderable=self.panel,
+                refresh_per_second=DRAWN_A_SECOND,
+                redirect_stdout=False,
+            )
 
     def __enter__(self) -> View:
         """Start drawing."""
