@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,7 +104,7 @@ def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Pr
             notes += [Noted(name=dataset.samples[sample].name, code=code) for code in seen.notes]
     whole = without(dataset, broken)
     ledger = whole.ledger()
-    table, parts, why_not = _proposed(whole, seed)
+    table, parts, why_not = _proposed(whole, digests, seed)
     totals = {name: sum(row.values()) for name, row in whole.counts().items()}
     duplicates = find_duplicates(whole.samples, digests, parts)
     findings = [
@@ -135,10 +136,12 @@ def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Pr
     )
 
 
-def _proposed(dataset: Dataset, seed: int) -> tuple[dict[str, dict[str, int]], dict[int, str], list[Finding]]:
+def _proposed(
+    dataset: Dataset, digests: Sequence[bytes], seed: int
+) -> tuple[dict[str, dict[str, int]], dict[int, str], list[Finding]]:
     """Counts by class and part, the part of each id, and the reason where the data cannot be split."""
     try:
-        parts = split(dataset, DataRef(source=dataset.source, seed=seed))
+        parts = split(dataset, DataRef(source=dataset.source, seed=seed), digests=digests)
     except FireforgeError as error:
         text = f"{error.what}; {error.do or error.allowed}"
         return {}, {}, [Finding(code=error.code, text=f"it cannot be split: {text}", loud=True)]

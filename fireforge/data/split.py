@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,16 +50,18 @@ class Parts:
         return total.hexdigest()
 
 
-def split(dataset: Dataset, ref: DataRef) -> Parts:
+def split(dataset: Dataset, ref: DataRef, *, digests: Sequence[bytes] | None = None) -> Parts:
     """Train, validation and test part of a dataset.
 
     Parts that the data has itself are kept: its test part is the test part; where it has no test part but a val part,
     that one is the test part; validation is the val part, or carved from train. Data without parts of its own is cut
-    by class. Each class of n pictures gives round(n * share), at least one and never its last.
+    by class. Each class of n pictures gives round(n * share), at least one and never its last. Pictures that are equal
+    to the byte stay together wherever a part is cut, so that a class may give a few more or less.
 
     Args:
       dataset: with at least two classes.
       ref: seed and shares are used.
+      digests: of each picture as stored; None to read them all, empty where equal pictures may be parted.
 
     Returns:
       The parts.
@@ -71,14 +74,15 @@ def split(dataset: Dataset, ref: DataRef) -> Parts:
             raise FireforgeError("BAD_SHARE", f"{name} is {share}", allowed="more than 0, less than 1")
     given = {name: _of_part(dataset, name) for name in PARTS}
     rest = np.setdiff1d(np.arange(len(dataset.samples), dtype=np.int64), np.concatenate(list(given.values())))
+    leaders = _leaders(dataset.digests if digests is None else digests, len(dataset.samples))
     train, val, test = np.sort(np.concatenate([given["train"], rest])), given["val"], given["test"]
     if not len(test):
         val, test = test, val
     _check_enough(dataset, train, 1 + (not len(val)) + (not len(test)))
     if not len(test):
-        train, test = _carve(dataset, train, ref.test_share, (ref.seed, TEST_DRAW), keep=2)
+        train, test = _carve(dataset, train, ref.test_share, (ref.seed, TEST_DRAW), keep=2, leaders=leaders)
     if not len(val):
-        train, val = _carve(dataset, train, ref.val_share, (ref.seed, VAL_DRAW), keep=1)
+        train, val = _carve(dataset, train, ref.val_share, (ref.seed, VAL_DRAW), keep=1, leaders=leaders)
     return Parts(train=train, val=val, test=test)
 
 
@@ -86,18 +90,34 @@ def _of_part(dataset: Dataset, name: str) -> np.ndarray:
     return np.array([sample.id for sample in dataset.samples if sample.part == name], np.int64)
 
 
+def _leaders(digests: Sequence[bytes], count: int) -> np.ndarray:
+    """The least id of the pictures that each picture is equal to, int64 (count,): its own where none is."""
+    if not digests:
+        return np.arange(count, dtype=np.int64)
+    first: dict[bytes, int] = {}
+    return np.fromiter((first.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, count)
+
+
 def _carve(
-    dataset: Dataset, ids: np.ndarray, share: float, key: tuple[int, int], *, keep: int
+    dataset: Dataset, ids: np.ndarray, share: float, key: tuple[int, int], *, keep: int, leaders: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What stays and what is cut out, class by class, at least `keep` staying."""
     targets = dataset.targets[ids]
     taken = np.zeros(len(ids), bool)
     for label in range(len(dataset.labels)):
         mine = np.flatnonzero(targets == label)
-        order = np.argsort(uniform(key[0], SPLIT_EPOCH, ids[mine], key[1]), kind="stable")
+        heads = leaders[ids[mine]]
+        order = np.lexsort((heads, uniform(key[0], SPLIT_EPOCH, heads, key[1])))
         count = min(max(1, int(len(mine) * share + 0.5)), len(mine) - keep)
-        taken[mine[order[:count]]] = True
+        taken[mine[order[: _border(heads[order], count, most=len(mine) - keep)]]] = True
     return ids[~taken], ids[taken]
+
+
+def _border(heads: np.ndarray, count: int, *, most: int) -> int:
+    """The cut nearest to `count` that parts no equal pictures; `count` itself where each of 1 to `most` parts some."""
+    borders = np.flatnonzero(heads[1:] != heads[:-1]) + 1
+    borders = borders[borders <= most]
+    return int(borders[np.argmin(abs(borders - count))]) if len(borders) else count
 
 
 def _check_enough(dataset: Dataset, ids: np.ndarray, need: int) -> None:

@@ -41,6 +41,7 @@ from fireforge.jobs.timetable import BASELINES_SHARE, DEFAULT_SECONDS, finish_se
 from fireforge.jobs.watch import Watch
 from fireforge.report.card import write_card
 from fireforge.report.page import write_report
+from fireforge.report.show import LIMIT_WORDS
 from fireforge.train.trial import CHECKPOINT
 from fireforge.train.world import make_world
 
@@ -147,8 +148,9 @@ def _search(work: _Work, finish_s: float) -> RunRecord:
     seconds = BASELINES_SHARE * clock.seconds if math.isfinite(clock.seconds) else DEFAULT_SECONDS
     run_baselines(run, scene, seconds=seconds, seed=wish.seed, device=wish.device, progress=work.progress)
     end = clock.ending_before(finish_s)
-    if not wish.net and hopeless(scene, work.budget, seed=wish.seed):
-        note = "no network can keep --max-size: the nearest is trained for a moment"
+    limit = "" if wish.net else hopeless(scene, work.budget, seed=wish.seed)
+    if limit:
+        note = f"no network can keep the limit of {LIMIT_WORDS[limit].lower()}: the nearest is trained for a moment"
         work.progress(Update(stage="explore", note=note))
         end = clock.ending_before(max(finish_s, clock.left() - HOPELESS_S))
     search = Search(

@@ -13,36 +13,30 @@ from fireforge.base.budget import Budget
 from fireforge.base.candidates import Candidates
 from fireforge.base.counted import Counted
 from fireforge.base.errors import Exit, FireforgeError, lookup
-from fireforge.base.machine import usable_cores
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json
 from fireforge.jobs.begin import command_line
+from fireforge.jobs.courses import courses_of
 from fireforge.jobs.crew import Crew
 from fireforge.jobs.deliver import card_bytes
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
 from fireforge.jobs.prospect import DRAWS
-from fireforge.jobs.search import FIRST_JUDGED, JUDGED, Course, Plan, Search
+from fireforge.jobs.scene import sizes_in_time
+from fireforge.jobs.search import Course, Plan, Search
 from fireforge.jobs.untrained import quick_enough, within
 from fireforge.nets.families import NETWORKS
 from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of, worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
-from fireforge.train.loop import NORMS_LEAST
 
-DECODE_S = 0.003  # of one core for a picture of a camera, at each size that is tried ...
-DECODE_SHARE = 0.1  # ... in this share of the time
 LAST_SHARE = 0.55  # of the search's time is the last training's, in which a network is worth starting ...
 LAST_PICTURES = 600_000  # ... if it can see so many pictures ...
 LAST_EPOCHS = (14, 80)  # ... which are at least and at most so many epochs ...
 WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
 FEWEST = 60  # ... unless fewer than these are: then the nearest
-TOGETHER_LEAST_S = 60.0  # of the last rung, below which it is not worth a try whether all cores pay
-LOOK = 0.4  # of a training picture's time, to look at one without training
-WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
-LEAST_PICTURES = 256
 NAMED_PX = 128  # side of the input of a network that is asked for by name, at most
 EARLIER = 3  # networks of an earlier run that start beside the new ones
 MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
@@ -50,7 +44,6 @@ LADDER_WHY = "the broadest search whose shortest form fits the time"
 AFFORDABLE_WHY = "networks that the last training's time suits, by spec digest"
 SIZES_WHY = "sizes of the input whose pictures the time can decode"
 STARTERS_WHY = "spread over families and costs; measured untrained where a limit can only be measured"
-LAST_WHY = "all cores on the best network, where that pays, instead of two side by side"
 
 
 def explore(search: Search, budget: Budget) -> RunRecord:
@@ -105,14 +98,11 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
 def _sizes(search: Search) -> list[tuple[int, int]]:
     """Sizes of the input that are tried: the scene's own, and as many others near it as the time can decode."""
     scene = search.scene
-    own = min(scene.steps.crop)
 
     def choose() -> Json:
-        near = sorted(scene.sizes, key=lambda size: abs(math.log(min(size) / own)))
-        if not math.isfinite(search.clock.seconds):
-            return [list(size) for size in near]
-        each_s = len(scene.truth) * DECODE_S / usable_cores()
-        return [list(size) for size in near[: max(1, int(search.clock.left() * DECODE_SHARE / each_s))]]
+        seconds = search.clock.left() if math.isfinite(search.clock.seconds) else math.inf
+        near = sizes_in_time(scene.sizes, scene.steps.crop, pictures=len(scene.truth), seconds=seconds)
+        return [list(size) for size in near]
 
     return [(height, width) for height, width in search.run.choice("sizes", choose, why=SIZES_WHY)]
 
@@ -219,7 +209,7 @@ def _earlier(search: Search) -> list[Candidate]:
 def _train_rung(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecord]:
     """Train a rung's candidates, several at a time; what an earlier run of this folder trained is read."""
     search, done = plan.search, plan.search.run.trials()
-    courses = _courses(plan, rung, crew, pace)
+    courses = courses_of(plan, rung, crew, pace)
     trials = [
         plan.trial(candidate, course, rung=rung.index, start=_start(plan, candidate, rung.index))
         for candidate, course in zip(rung.candidates, courses)
@@ -245,51 +235,6 @@ def _start(plan: Plan, candidate: Candidate, rung: int) -> str:
         return max(reversed(own), key=lambda r: r.trial.rung).trial_digest
     earlier = [r for r in run.earlier() if r.trial.spec.digest() == digest and r.weights]
     return max(earlier, key=worth).trial_digest if earlier else ""
-
-
-def _courses(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
-    """How long each candidate of a rung is trained: all get the same time."""
-    search = plan.search
-    samples, judged = len(search.scene.part("train")), 0 if rung.last else JUDGED if rung.index else FIRST_JUDGED
-
-    def choose() -> Json:
-        trial = plan.trial(rung.candidates[0], Course(epochs=1))
-        speedup = pace.speedup(trial) if rung.last and _is_large(search, rung, crew, pace) else 1.0
-        together = speedup > 1
-        number = 1 if together else len(rung.candidates)
-        each_s = speedup * search.clock.left() * rung.step.share / (1 if together else math.ceil(number / crew.size))
-        spent = (min(judged or math.inf, len(search.scene.part("val"))) + NORMS_LEAST) * LOOK
-        return [
-            {
-                **_length(each_s / pace.seconds(c) - spent, samples, rung.step.most_epochs),
-                "threads": crew.size if together else 1,
-            }
-            for c in rung.candidates[:number]
-        ]
-
-    why = f"{rung.step.share:.0%} of the time left" + (f"; {LAST_WHY}" if rung.last else "")
-    rows = search.run.choice(f"rung {rung.index}", choose, why=why)
-    return [Course(epochs=r["epochs"], pictures=r["pictures"], judged=judged, threads=r["threads"]) for r in rows]
-
-
-def _is_large(search: Search, rung: Rung, crew: Crew, pace: Pace) -> bool:
-    """Whether the time does not even pay for as many epochs as the rung has at most."""
-    if not math.isfinite(search.clock.seconds) or search.clock.left() < TOGETHER_LEAST_S:
-        return False
-    paid = search.clock.left() * crew.size / len(rung.candidates) / pace.seconds(rung.candidates[0])
-    return paid < rung.step.most_epochs * len(search.scene.part("train"))
-
-
-def _length(paid: float, samples: int, most_epochs: int) -> dict[str, int]:
-    """Epochs, and pictures of each, of a training that the time pays so many pictures for; infinity for no limit."""
-    epochs = paid / samples
-    if epochs >= most_epochs:
-        return {"epochs": most_epochs, "pictures": 0}
-    if epochs >= WHOLE_EPOCHS:
-        return {"epochs": int(epochs), "pictures": 0}
-    passes = max(1, math.ceil(epochs))
-    pictures = min(samples, max(LEAST_PICTURES, int(paid / passes)))
-    return {"epochs": passes, "pictures": 0 if pictures == samples else pictures}
 
 
 def _data_bytes(search: Search) -> int:

@@ -22,6 +22,7 @@ from fireforge.jobs.crew import Crew, Orders
 from fireforge.jobs.folder import RunFolder
 from fireforge.nets.families import build_graph
 from fireforge.space.survey import Candidate
+from fireforge.train.kernels import compilable
 
 WARM_UP = 32  # pictures of the first probe, which does not count
 PROBE = (64, 512)  # fewest and most pictures of one that does ...
@@ -37,7 +38,9 @@ PIXEL = 3_000
 LEAST_RATIO = 0.3  # of the nearest network's time that a lighter one takes at least
 TOGETHER = 0.25  # a winner that trains longer is worth more than a second network beside it
 TYPICAL = 4e9  # work that one core of 2020 does in a second
-FASTER = 1.05  # another manner must gain so much
+FASTER = 1.05  # another manner must gain so much ...
+COMPILED_FASTER = 1.1  # ... and compiled kernels so much, since some seconds go before they are there
+COMPILED_PROBE = (2, 42)  # batches of the two trainings that tell a compiled step's time from what comes before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +149,35 @@ class Pace:
         self._short([with_all], WARM_UP)
         together = min(self._short([with_all], pictures)[0] for _ in range(2))  # while the other workers rest
         return alone / together if alone / together > 1 + (self._crew.size - 1) * TOGETHER else 1.0
+
+    def compiled_gain(self, trial: Trial) -> float:
+        """How many times faster a training is with compiled kernels, once these are there.
+
+        Making them takes some ten seconds, so a short training of few batches goes first and counts for nothing; two
+        more, of few and of many batches, tell what a step takes apart from loading the kernels.
+
+        Args:
+          trial: the network that would train, in the manner and on the threads that it would have.
+
+        Returns:
+          The ratio of times; 1 where this machine has no compiler, where the network cannot be compiled, or where it
+          gains less than COMPILED_FASTER.
+        """
+        if not compilable(on_cpu=self._crew.on_cpu):
+            return 1.0
+        few, many = (number * trial.recipe.batch for number in COMPILED_PROBE)
+        compiled = trial.replace(recipe=trial.recipe.replace(compile=True))
+        try:
+            self._short([compiled], few)
+            a_picture_s = [self._short([compiled], pictures)[0] for pictures in (few, many)]
+        except FireforgeError as error:
+            if error.code not in ("NOT_COMPILED", "ALL_DIVERGED"):
+                raise
+            return 1.0
+        self._short([trial], WARM_UP)
+        steps_s = many * a_picture_s[1] - few * a_picture_s[0]
+        gain = self._short([trial], many)[0] * (many - few) / max(steps_s, 1e-9)
+        return gain if gain > COMPILED_FASTER else 1.0
 
     def _told(self) -> list[Rate]:
         """Of the trials in the record, which is read again only when it has grown."""

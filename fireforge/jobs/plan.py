@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from fireforge.base.budget import LIMITS, Budget
 from fireforge.base.machine import usable_cores
+from fireforge.base.preprocess import ImageSteps
 from fireforge.base.settings import Wish
 from fireforge.base.trial import DataRef
 from fireforge.base.value import Value
@@ -21,12 +23,13 @@ from fireforge.data.open import open_dataset
 from fireforge.data.pixels import choose_steps
 from fireforge.data.split import split
 from fireforge.jobs.prospect import DRAWS, Prospect, prospects
-from fireforge.jobs.scene import VAL_MOST, VAL_SHARE, sizes_of
+from fireforge.jobs.scene import FIRST_PX, VAL_MOST, VAL_SHARE, sizes_in_time, sizes_of
 from fireforge.jobs.timetable import Timetable, seconds_of, timetable
 from fireforge.jobs.usual import Usual, usual_for
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.space.halving import LADDERS, fitting_ladder
 
+COUNTED_LIMITS = ("max_bytes", "max_energy_mj")  # such as a network is held against before it is trained
 CONVNET = "convnet"  # the baseline that is a network
 LOOKED_AT = 64  # pictures that are decoded, to know sizes, colour and time
 PASSES = 3  # times that loading decodes each picture: to check it, for statistics and sizes, and to keep it
@@ -72,6 +75,7 @@ class Plan(Value):
       sizes: (H, W) of the inputs that are tried.
       baselines: that the network must beat.
       spaces: a few networks of each design space, counted.
+      net: the one network that is trained alone where it was asked for by name; "" to search the spaces.
       counted: networks that the build counts.
       trained: trainings of these, about.
       time: how it is shared out.
@@ -96,6 +100,7 @@ class Plan(Value):
     sizes: tuple[tuple[int, int], ...]
     baselines: tuple[str, ...]
     spaces: tuple[Prospect, ...]
+    net: str
     counted: int
     trained: int
     time: Timetable
@@ -110,7 +115,7 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
     Args:
       data: what `fireforge.data.open.open_dataset` takes.
       budget: limits and time; None for no limits and ten minutes.
-      wish: seed and image size are used; None for the defaults.
+      wish: seed, image size and net are used; None for the defaults.
 
     Returns:
       The plan.
@@ -123,16 +128,22 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
     seconds = seconds_of(budget)
     dataset = open_dataset(str(data))
     judged = min(VAL_SHARE, VAL_MOST / max(1, len(dataset.samples)))
-    parts = split(dataset, DataRef(source=str(data), seed=wish.seed, val_share=judged))
+    ref = DataRef(source=str(data), seed=wish.seed, val_share=judged)
+    parts = split(dataset, ref, digests=())  # equal pictures are not looked for: that would read them all
     some = parts.train[np.linspace(0, len(parts.train) - 1, min(LOOKED_AT, len(parts.train))).astype(int)]
     seen, picture_s = _looks(dataset, some)
     steps = choose_steps(dataset, some, image_size=wish.image_size)
-    sizes = (steps.crop,) if wish.image_size else sizes_of(steps)
     classes, pictures = len(dataset.labels), len(dataset.samples)
     each = np.bincount(dataset.targets[parts.train], minlength=classes)
-    found = prospects(classes, [(steps.channels, *size) for size in sizes], budget, seed=wish.seed)
     look_s = PASSES * pictures * picture_s
     shares = timetable(seconds, look_s=look_s, share=1 - len(parts.train) / pictures)
+    sizes = (
+        (steps.crop,) if wish.image_size else _sizes(steps, pictures=pictures, seconds=shares.explore + shares.train)
+    )
+    inputs = [(steps.channels, *size) for size in sizes]
+    found = prospects(classes, inputs, budget, seed=wish.seed)
+    limits = {name: getattr(budget, name) for name in COUNTED_LIMITS if getattr(budget, name) is not None}
+    lone = {name: prospects(classes, inputs, Budget(**{name: limit}), seed=wish.seed) for name, limit in limits.items()}
     usual = usual_for(
         gray=steps.channels == 1,
         side_px=min(int(np.median(seen[:, 0])), int(np.median(seen[:, 1]))),
@@ -157,13 +168,21 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
         sizes=sizes,
         baselines=(*BASELINES, CONVNET),
         spaces=found,
-        counted=DRAWS,
-        trained=_trained(found, shares, pictures=len(parts.train)),
+        net=wish.net,
+        counted=1 if wish.net else DRAWS,
+        trained=1 if wish.net else _trained(found, shares, pictures=len(parts.train)),
         time=shares,
         usual=usual,
-        outlook=_outlook(budget, found, usual, float(each.mean())),
+        outlook=_outlook(budget, lone, usual, float(each.mean())),
         seconds=round(time.monotonic() - begun, 2),
     )
+
+
+def _sizes(steps: ImageSteps, *, pictures: int, seconds: float) -> tuple[tuple[int, int], ...]:
+    """Sizes of the input that the time can decode; the first is the one that a build decodes first."""
+    sizes = sizes_of(steps)
+    first = max((size for size in sizes if min(size) <= FIRST_PX), default=sizes[0])
+    return tuple(sorted(sizes_in_time(sizes, first, pictures=pictures, seconds=seconds)))
 
 
 def _looks(dataset: Dataset, ids: np.ndarray) -> tuple[np.ndarray, float]:
@@ -188,7 +207,7 @@ def _trained(found: tuple[Prospect, ...], shares: Timetable, *, pictures: int) -
 
 
 def _outlook(
-    budget: Budget, found: tuple[Prospect, ...], usual: tuple[Usual, ...], per_class: float
+    budget: Budget, found: Mapping[str, tuple[Prospect, ...]], usual: tuple[Usual, ...], per_class: float
 ) -> tuple[Outlook, ...]:
     lines = []
     for name in LIMITS:
@@ -196,8 +215,8 @@ def _outlook(
         if limit is None:
             continue
         tight, words = None, "measured on the file at the end, on this machine; not predicted"
-        if name == "max_bytes":
-            tight, words = _of_size(found)
+        if name in found:
+            tight, words = _of_cost(name, found[name])
         if name == "min_accuracy":
             tight, words = _of_accuracy(limit, usual, per_class)
         told = f"{LIMIT_WORDS[name]} {limit_words(name, limit, None)[0]}: {words}"
@@ -215,8 +234,11 @@ def _of_accuracy(limit: float, usual: tuple[Usual, ...], per_class: float) -> tu
     return limit > least, f"others reached {least:.1%} in a simple way, with {times:.0f} times as many pictures a class"
 
 
-def _of_size(found: tuple[Prospect, ...]) -> tuple[bool, str]:
+def _of_cost(name: str, found: tuple[Prospect, ...]) -> tuple[bool, str]:
+    """A limit of counted cost, held against a few networks of each space."""
     possible, passing = sum(p.possible for p in found), sum(p.passing for p in found)
-    least = min((p.least_bytes for p in found if p.possible), default=0)
-    words = f"{passing} of {possible} networks that were counted keep it, the smallest has {least:,} B"
-    return passing < TIGHT * possible, words
+    real = [p for p in found if p.possible]
+    least = f"the smallest has {min((p.least_bytes for p in real), default=0):,} B"
+    if name == "max_energy_mj":
+        least = f"the most frugal takes {min((p.least_mj for p in real), default=0.0):.2g} mJ by the estimate"
+    return passing < TIGHT * possible, f"{passing} of {possible} networks that were counted keep it, {least}"

@@ -11,7 +11,7 @@ from fireforge.base.budget import Budget
 from fireforge.base.value import Value
 from fireforge.jobs.scene import Scene
 from fireforge.space.spaces import SPACES
-from fireforge.space.survey import Draws, survey
+from fireforge.space.survey import Draws, excess, survey
 
 DRAWS = 600  # networks that a build counts
 COUNTED = 200  # that are counted to tell how tight a limit is
@@ -25,10 +25,11 @@ class Prospect(Value):
     Args:
       space: name of the space.
       counted: networks.
-      possible: of these, such as can be built for the pictures.
-      passing: of these, such as keep the limit of the file's size.
+      possible: different ones of these that can be built for the pictures.
+      passing: of these, such as keep the limits of the file's size and of energy.
       least_bytes: predicted size of the smallest file; 0 where none is possible.
-      median_macs: of those that keep the limit; likewise.
+      least_mj: estimated energy of the most frugal one; likewise.
+      median_macs: of those that keep the limits; likewise.
     """
 
     space: str
@@ -36,6 +37,7 @@ class Prospect(Value):
     possible: int
     passing: int
     least_bytes: int
+    least_mj: float
     median_macs: float
 
 
@@ -47,7 +49,7 @@ def prospects(
     Args:
       classes: outputs.
       inputs: (C, H, W) that are tried.
-      budget: its file size is used.
+      budget: its limits of counted cost are used, see `fireforge.space.survey.excess`.
       seed: of the draws.
 
     Returns:
@@ -56,23 +58,24 @@ def prospects(
     draws = Draws(number=COUNTED // len(SPACES), seed=seed)
     found = []
     for name, space in SPACES.items():
-        seen = survey({name: space}, inputs, classes=classes, budget=budget, draws=draws)
-        possible = seen.counted - seen.rejected.get("impossible", 0)
+        seen = survey({name: space}, inputs, classes=classes, budget=Budget(), draws=draws).kept
+        passing = [candidate for candidate in seen if not excess(candidate, budget)]
         found.append(
             Prospect(
                 space=name,
-                counted=seen.counted,
-                possible=possible,
-                passing=possible - seen.rejected.get("max_bytes", 0),
-                least_bytes=seen.nearest.bytes if seen.nearest else 0,
-                median_macs=statistics.median(kept.cost.macs for kept in seen.kept) if seen.kept else 0.0,
+                counted=draws.number,
+                possible=len(seen),
+                passing=len(passing),
+                least_bytes=min((candidate.bytes for candidate in seen), default=0),
+                least_mj=min((candidate.energy_mj for candidate in seen), default=0.0),
+                median_macs=statistics.median(kept.cost.macs for kept in passing) if passing else 0.0,
             )
         )
     return tuple(found)
 
 
-def hopeless(scene: Scene, budget: Budget, *, seed: int) -> bool:
-    """Whether no network can keep the limit of the file's size.
+def hopeless(scene: Scene, budget: Budget, *, seed: int) -> str:
+    """The limit of counted cost that no network can keep.
 
     Args:
       scene: the data.
@@ -80,11 +83,14 @@ def hopeless(scene: Scene, budget: Budget, *, seed: int) -> bool:
       seed: of the draws.
 
     Returns:
-      True where the limit is below half of the smallest of the networks that were counted.
+      A limit's name in Budget that is below half of the least of the networks that were counted; "" for none.
     """
-    if budget.max_bytes is None:
-        return False
+    if budget.max_bytes is None and budget.max_energy_mj is None:
+        return ""
     inputs = [(scene.steps.channels, *size) for size in scene.sizes]
-    found = prospects(len(scene.dataset.labels), inputs, budget, seed=seed)
-    least = [prospect.least_bytes for prospect in found if prospect.possible]
-    return bool(least) and budget.max_bytes < HOPELESS * min(least)
+    found = [p for p in prospects(len(scene.dataset.labels), inputs, budget, seed=seed) if p.possible]
+    if not found:
+        return ""
+    least = {"max_bytes": min(p.least_bytes for p in found), "max_energy_mj": min(p.least_mj for p in found)}
+    limits = {name: getattr(budget, name) for name in least}
+    return next((name for name, limit in limits.items() if limit is not None and limit < HOPELESS * least[name]), "")

@@ -6,8 +6,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from fireforge.base.datacard import DataCard, SamplePicture
 from fireforge.base.errors import FireforgeError
+from fireforge.base.machine import usable_cores
 from fireforge.base.pixels import encode_png, open_picture, to_channels
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.trial import DataRef
@@ -33,6 +35,8 @@ SIDES = (32, 48, 64, 96, 128, 160)  # of the inputs that are tried for larger pi
 ASKED = 64  # pictures whose size is asked for
 SMALL_PX = 64  # pictures up to this side are taken as they are
 FIRST_PX = 64  # and larger ones are first looked at in this size
+DECODE_S = 0.003  # of one core for a picture of a camera, at each size that is tried ...
+DECODE_SHARE = 0.1  # ... in this share of the search's time
 MOST_LOST = 0.05  # share of unusable files above which a build stops before it starts
 
 
@@ -175,6 +179,27 @@ def sizes_of(steps: ImageSteps) -> tuple[tuple[int, int], ...]:
     if height != width or height <= SMALL_PX:
         return (steps.crop,)
     return (*((side, side) for side in SIDES if side < 0.9 * height), steps.crop)
+
+
+def sizes_in_time(
+    sizes: Sequence[tuple[int, int]], own: tuple[int, int], *, pictures: int, seconds: float
+) -> list[tuple[int, int]]:
+    """As many of the sizes, the nearest to one first, as a search has the time to decode.
+
+    Args:
+      sizes: (H, W).
+      own: the one that is decoded already; it is always there.
+      pictures: of the data.
+      seconds: of the search; may be infinite.
+
+    Returns:
+      At least one size.
+    """
+    near = sorted(sizes, key=lambda size: abs(math.log(min(size) / min(own))))
+    if not math.isfinite(seconds):
+        return near
+    each_s = pictures * DECODE_S / usable_cores()
+    return near[: max(1, int(seconds * DECODE_SHARE / each_s))]
 
 
 def resized(steps: ImageSteps, size: tuple[int, int]) -> ImageSteps:

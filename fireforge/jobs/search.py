@@ -19,8 +19,6 @@ from fireforge.jobs.scene import Scene
 from fireforge.space.survey import Candidate
 from fireforge.train.recipe import Traits, fitted
 
-FIRST_JUDGED, JUDGED = 1_000, 2_000  # validation pictures of the first rung, and of the others but the last
-
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
@@ -54,12 +52,14 @@ class Course:
       pictures: of the training part, evenly taken; 0 for all.
       judged: pictures of the validation part, likewise.
       threads: of one training.
+      compile: whether its kernels are compiled.
     """
 
     epochs: int
     pictures: int = 0
     judged: int = 0
     threads: int = 1
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class Plan:
             kept_px=max(scene.shorter_px(), min(size)),
             mirror=self.mirror,
         )
-        recipe = fitted(traits, epochs=course.epochs)
+        recipe = fitted(traits, epochs=course.epochs).replace(compile=course.compile)
         manner = self.manners.get(candidate.spec.family)
         return Recipe.from_json({**recipe.to_json(), **manner}) if manner else recipe
 

@@ -302,8 +302,8 @@ def plan(found: Plan) -> list[str]:
         f"pictures  height {_span(found.height_px)} px, width {_span(found.width_px)} px,"
         f" {'gray' if found.channels == 1 else 'colour'} ({found.looked_at} looked at)",
         f"to beat   {', '.join(found.baselines)}",
-        f"networks  {', '.join(row.space for row in found.spaces)}; inputs {sizes} px;"
-        f" {found.counted} counted, about {found.trained} trainings",
+        f"networks  {found.net or ', '.join(row.space for row in found.spaces)}; inputs {sizes} px;"
+        + (" trained alone" if found.net else f" {found.counted} counted, about {found.trained} trainings"),
         "time      " + ", ".join(f"{name} {show_seconds(value)}" for name, value in found.time.to_json().items()),
     ]
     lines += [f"{'TIGHT' if row.tight else 'limit':<9} {row.words}" for row in found.outlook]

@@ -68,7 +68,7 @@ def resnet_space(classes: int, input_shape: tuple[int, int, int], generator: np.
     first_stride = int(_pick(generator, [1, 2])) if shorter >= 24 and not pool else 1
     side = shorter // stem_stride // first_stride // (2 if pool else 1)
     stages = int(_pick(generator, [count for count in (2, 3, 4, 5) if side >> (count - 1) >= 2] or [1]))
-    growth = float(_pick(generator, [1.5, 1.75, 2.0]))
+    growth = float(_pick(generator, [1.5, 1.75, 2.0, 2.5]))
     stem = int(_pick(generator, [8, 12, 16, 20, 24, 32, 48]))
     widths = [_eighth(stem * first_stride * growth**stage) for stage in range(stages)]
     params: dict[str, Param] = {

@@ -58,7 +58,7 @@ class Survey:
       counted: networks drawn and counted.
       rejected: reason to number; "impossible" for specifications that cannot be built.
       kept: candidates within the limits, each once, by rising predicted bytes.
-      nearest: the smallest candidate of all, for the answer "infeasible".
+      nearest: the candidate that is least over the limits, then the smallest, for the answer "infeasible".
     """
 
     counted: int
@@ -97,18 +97,39 @@ def survey(
         if candidate is None:
             rejected["impossible"] = rejected.get("impossible", 0) + 1
             continue
-        if nearest is None or candidate.bytes < nearest.bytes:
+        over = excess(candidate, budget)
+        if nearest is None or _distance(candidate, budget) < _distance(nearest, budget):
             nearest = candidate
-        if budget.max_bytes is not None and candidate.bytes > budget.max_bytes:
-            rejected["max_bytes"] = rejected.get("max_bytes", 0) + 1
-        elif budget.max_energy_mj is not None and candidate.energy_mj > budget.max_energy_mj:
-            rejected["max_energy_mj"] = rejected.get("max_energy_mj", 0) + 1
+        if over:
+            first = next(iter(over))
+            rejected[first] = rejected.get(first, 0) + 1
         elif candidate.spec.digest() in kept:
             rejected["repeated"] = rejected.get("repeated", 0) + 1
         else:
             kept[candidate.spec.digest()] = candidate
     ordered = tuple(sorted(kept.values(), key=lambda c: (c.bytes, c.spec.digest())))
     return Survey(counted=draws.number, rejected=rejected, kept=ordered, nearest=nearest)
+
+
+def excess(candidate: Candidate, budget: Budget) -> dict[str, float]:
+    """The limits of counted cost that a candidate is over.
+
+    Args:
+      candidate: counted.
+      budget: max_bytes and max_energy_mj are used.
+
+    Returns:
+      Name of the limit to the share that the candidate is over it, such as 0.5 for one and a half times as much.
+    """
+    figures = {
+        "max_bytes": (candidate.bytes, budget.max_bytes),
+        "max_energy_mj": (candidate.energy_mj, budget.max_energy_mj),
+    }
+    return {name: value / limit - 1 for name, (value, limit) in figures.items() if limit is not None and value > limit}
+
+
+def _distance(candidate: Candidate, budget: Budget) -> tuple[float, int]:
+    return sum(excess(candidate, budget).values()), candidate.bytes
 
 
 def spread(kept: Sequence[Candidate], number: int) -> tuple[Candidate, ...]:

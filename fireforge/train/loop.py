@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from fireforge.train.checkpoint import Course, load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
+from fireforge.train.kernels import Forward, forward_of
 from fireforge.train.layout import layout_of, sound
 from fireforge.train.norms import refresh_norms
 from fireforge.train.optimizer import make_optimizer
@@ -109,6 +110,7 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     module.to(memory_format=layout_of(task.recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = make_optimizer(module, task.recipe)
     ema = Ema(module, task.recipe.ema) if task.recipe.ema else None
+    forward = forward_of(module, task.recipe)
     parts = {"module": module, "optimizer": optimizer, "ema": ema}
     course = Course()
     if keeping.folder is not None:
@@ -116,7 +118,7 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     start -= course.seconds
     for epoch in range(int(course.epochs), epochs):
         with _seeded(task.batching.seed, epoch, task.world.device):
-            found = train_epoch(module, task, epoch=epoch, optimizer=optimizer, ema=ema, watch=watch)
+            found = train_epoch(module, task, epoch=epoch, forward=forward, optimizer=optimizer, ema=ema, watch=watch)
         done = found["train/epoch"]
         over = watch.over(done)
         if len(task.ready.val) and done < epochs and done % watch.judge_every == 0:
@@ -140,6 +142,7 @@ def train_epoch(
     task: Task,
     *,
     epoch: int,
+    forward: Forward,
     optimizer: torch.optim.Optimizer,
     ema: Ema | None,
     watch: Watch,
@@ -150,6 +153,7 @@ def train_epoch(
       module: changed in place.
       task: what to do.
       epoch: from 0.
+      forward: the module, or its compiled form.
       optimizer: of the module's parameters.
       ema: the average that follows, or None.
       watch: no batch begins when it is over, but the first.
@@ -164,7 +168,6 @@ def train_epoch(
     module.train()
     per_epoch = steps_per_epoch(len(task.ready.train), task.batching)
     sums = torch.zeros(2, device=task.world.device)
-    forward = torch.compile(module) if task.recipe.compile else module
     rate, steps, seen = 0.0, 0, 0
     for inputs, targets in batches(task.ready.train, task.batching, epoch=epoch, world=task.world):
         rate = learning_rate(task.recipe, epoch * per_epoch + steps, per_epoch)
@@ -181,7 +184,7 @@ def train_epoch(
 
 
 def train_step(
-    module: Callable[[torch.Tensor], torch.Tensor],
+    forward: Forward,
     optimizer: torch.optim.Optimizer,
     inputs: torch.Tensor,
     targets: torch.Tensor,
@@ -192,7 +195,7 @@ def train_step(
     """Forward, backward, update.
 
     Args:
-      module: in training mode.
+      forward: a module in training mode, or its compiled form.
       optimizer: of the module's parameters.
       inputs: float32 (N, C, H, W).
       targets: float32 (N, K), rows sum to 1.
@@ -206,7 +209,7 @@ def train_step(
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     with _precision(recipe, inputs.device):
-        outputs = module(inputs.contiguous(memory_format=layout_of(recipe)))
+        outputs = forward(inputs.contiguous(memory_format=layout_of(recipe)))
     loss = F.cross_entropy(outputs.float(), targets, label_smoothing=recipe.label_smoothing)
     torch.autograd.backward(loss)
     optimizer.step()

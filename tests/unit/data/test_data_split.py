@@ -16,15 +16,18 @@ from fireforge.data.dataset import Dataset
 from fireforge.data.split import split
 
 
-def blank(sample_id: int) -> np.ndarray:
-    return np.zeros((1, 1), np.uint8)
+def numbered(sample_id: int) -> np.ndarray:
+    """A picture that no other id has."""
+    return np.array([divmod(sample_id, 256)], np.uint8)
 
 
-def made(labels: list[int], parts: list[str] | None = None, classes: int = 0) -> Dataset:
+def made(labels: list[int], parts: list[str] | None = None, classes: int = 0, same: list[int] | None = None) -> Dataset:
+    """Pictures with the same number in `same` are equal; without it all differ."""
+    reader = numbered if same is None else lambda i: numbered(same[i])
     names = parts or [""] * len(labels)
     samples = tuple(Sample(id=i, label=k, name=f"{i}", part=p) for i, (k, p) in enumerate(zip(labels, names)))
     count = classes or max(labels) + 1
-    return Dataset(format="t", source="s", labels=tuple(f"c{i}" for i in range(count)), samples=samples, reader=blank)
+    return Dataset(format="t", source="s", labels=tuple(f"c{i}" for i in range(count)), samples=samples, reader=reader)
 
 
 LAYOUTS = st.lists(st.integers(3, 40), min_size=2, max_size=6).flatmap(
@@ -77,6 +80,42 @@ def test_one_class_cut_by_a_naive_version() -> None:
     assert [i for i in parts.test if i % 2 == 0] == test
     assert [i for i in parts.val if i % 2 == 0] == val
     assert parts.counts() == {"train": 28, "val": 4, "test": 8}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(0, 99), st.floats(0.05, 0.6), st.floats(0.05, 0.6))
+def test_equal_pictures_of_a_class_stay_together(data: st.DataObject, seed: int, val: float, test: float) -> None:
+    """A naive look at every pair, in classes of 30 pictures, up to five of them equal; shares hold to a group."""
+    sizes = [data.draw(st.lists(st.integers(1, 5), min_size=30, max_size=30)) for _ in range(2)]
+    rows = [
+        (label, 100 * label + group)
+        for label in range(2)
+        for group in [g for g, size in enumerate(sizes[label]) for _ in range(size)][:30]
+    ]
+    rows = data.draw(st.permutations(rows))
+    labels, same = [label for label, _ in rows], [group for _, group in rows]
+    dataset = made(labels, same=same)
+    ref = DataRef(source="s", seed=seed, val_share=val, test_share=test)
+    parts = split(dataset, ref)
+    where = {int(i): name for name in ("train", "val", "test") for i in parts.ids(name)}
+    assert len(where) == 60 == sum(parts.counts().values())
+    for i in range(60):
+        for j in range(i):
+            assert same[i] != same[j] or where[i] == where[j]
+    for label in range(2):
+        got = {
+            name: sum(where[i] == name and labels[i] == label for i in range(60)) for name in ("train", "val", "test")
+        }
+        assert min(got.values()) >= 1
+        assert abs(got["test"] - 30 * test) <= 5
+        assert abs(got["val"] - (30 - got["test"]) * val) <= 5
+    apart = split(dataset, ref, digests=())
+    assert apart.sha256 == split(made(labels), ref).sha256  # as if all differed
+
+
+def test_a_class_of_one_picture_alone_is_cut_all_the_same() -> None:
+    parts = split(made([0, 1] * 10, same=[0, 1] * 10), DataRef(source="s"))
+    assert parts.counts() == {"train": 14, "val": 2, "test": 4}
 
 
 def test_seeds_differ_and_a_seed_repeats() -> None:

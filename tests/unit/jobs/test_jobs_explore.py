@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from fireforge.base.progress import silent
 from fireforge.base.record import RunRecord
 from fireforge.jobs import crew as crew_file
 from fireforge.jobs import explore as file
-from fireforge.jobs.explore import LEAST_PICTURES, WHOLE_EPOCHS, _length, _middling, explore
+from fireforge.jobs.explore import _middling, explore
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import look
 from fireforge.jobs.search import Search
@@ -170,19 +169,6 @@ def test_a_named_network_is_trained_alone(data: str, tmp_path: Path) -> None:
         assert run.entry("candidates") is None
     with RunFolder(tmp_path / "other") as run, pytest.raises(FireforgeError, match="UNKNOWN_NAME"):
         explore(search(data, run, stopped(), net="no such"), Budget())
-
-
-def test_lengths_of_trainings_by_hand() -> None:
-    """1,000 pictures. 3.5 epochs become 4 of 875; 7.9 become 7 whole ones; 0.1 is held at the least pictures."""
-    assert _length(3_500, 1_000, 15) == {"epochs": 4, "pictures": 875}
-    assert _length(7_900, 1_000, 15) == {"epochs": 7, "pictures": 0}
-    assert _length(WHOLE_EPOCHS * 1_000, 1_000, 15) == {"epochs": WHOLE_EPOCHS, "pictures": 0}
-    assert _length(99_000, 1_000, 15) == {"epochs": 15, "pictures": 0}
-    assert _length(math.inf, 1_000, 15) == {"epochs": 15, "pictures": 0}
-    assert _length(100, 1_000, 15) == {"epochs": 1, "pictures": LEAST_PICTURES}
-    assert _length(-100, 1_000, 15) == {"epochs": 1, "pictures": LEAST_PICTURES}
-    assert _length(60, 100, 15) == {"epochs": 1, "pictures": 0}  # all that there are
-    assert _length(3_000, 1_000, 15) == {"epochs": 3, "pictures": 0}
 
 
 def test_a_middling_network_of_each_family_by_hand() -> None:

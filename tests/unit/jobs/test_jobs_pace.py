@@ -266,3 +266,51 @@ def test_one_worker_has_nothing_to_gain(run: RunFolder) -> None:
     crew = TimedCrew(by_manner, size=1)
     assert pace_of(run, crew).speedup(trial_of(candidate(16))) == 1.0
     assert crew.asked == []
+
+
+MAKING_S = 12.0  # until the kernels are there
+
+
+@pytest.mark.parametrize(("gain", "told"), [(1.5, 1.5), (1.05, 1.0), (0.8, 1.0)])
+def test_compiled_kernels_are_measured_without_the_time_that_making_them_takes(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, gain: float, told: float
+) -> None:
+    monkeypatch.setattr(file, "compilable", lambda *, on_cpu: on_cpu)
+
+    def seconds(trial: Trial, together: int) -> float:
+        return 1e-3 / gain + MAKING_S / trial.pictures if trial.recipe.compile else 1e-3
+
+    crew = TimedCrew(seconds)
+    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16), threads=2)) == pytest.approx(told)
+    assert {trial.threads for trials in crew.asked for trial in trials} == {2}
+    assert all(
+        trial.pictures % trial.recipe.batch == 0
+        for trials in crew.asked
+        for trial in trials[:1]
+        if trial.recipe.compile
+    )
+
+
+def test_without_a_compiler_nothing_is_tried(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "compilable", lambda *, on_cpu: False)
+    crew = TimedCrew(by_manner)
+    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16))) == 1.0
+    assert crew.asked == []
+
+
+@pytest.mark.parametrize("code", ["NOT_COMPILED", "DATA_CHANGED"])
+def test_a_network_that_cannot_be_compiled_trains_without(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Every other error ends the build."""
+    monkeypatch.setattr(file, "compilable", lambda *, on_cpu: True)
+
+    def failing(trial: Trial, together: int) -> float:
+        raise FireforgeError(code, "told by a worker")
+
+    pace = pace_of(run, TimedCrew(failing))
+    if code == "NOT_COMPILED":
+        assert pace.compiled_gain(trial_of(candidate(16))) == 1.0
+    else:
+        with pytest.raises(FireforgeError, match=code):
+            pace.compiled_gain(trial_of(candidate(16)))

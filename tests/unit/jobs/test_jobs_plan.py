@@ -16,10 +16,11 @@ import pytest
 from fireforge.base.budget import Budget
 from fireforge.base.errors import FireforgeError
 from fireforge.base.settings import Wish
+from fireforge.jobs import scene as scene_file
 from fireforge.jobs import tell
 from fireforge.jobs.plan import Plan, plan
 from fireforge.jobs.prospect import DRAWS, hopeless
-from fireforge.jobs.scene import look
+from fireforge.jobs.scene import look, sizes_in_time
 from fireforge.jobs.timetable import FINISH_SHARE, finish_seconds, seconds_of, timetable
 from fireforge.jobs.usual import USUAL, usual_for
 from fireforge.space.spaces import SPACES
@@ -54,6 +55,25 @@ def test_limits_that_few_networks_keep_are_tight(digits: Plan) -> None:
     assert (accuracy.limit, accuracy.tight) == ("min_accuracy", True)  # published: 99.0 %
     wide = plan("digits", budget=Budget(max_bytes=1_000_000, min_accuracy=0.9))
     assert [row.tight for row in wide.outlook] == [False, False]
+
+
+def test_energy_is_held_against_the_estimate_of_the_networks_that_are_counted() -> None:
+    """The least that a plan without limits tells is kept by one network of that space; a tenth of it by none."""
+    least = min(space.least_mj for space in plan("digits").spaces)
+    for limit, passing in ((least, 1), (least / 10, 0)):
+        found = plan("digits", budget=Budget(max_energy_mj=limit))
+        assert [(row.limit, row.tight) for row in found.outlook] == [("max_energy_mj", True)]
+        assert sum(space.passing for space in found.spaces) == passing
+        assert f": {passing} of " in found.outlook[0].words
+        assert f"{least:.2g} mJ by the estimate" in found.outlook[0].words
+
+
+def test_a_network_that_was_asked_for_by_name_is_told_alone(digits: Plan) -> None:
+    found = plan("digits", wish=Wish(net="resnet-small"))
+    assert (found.net, found.counted, found.trained) == ("resnet-small", 1, 1)
+    line = next(line for line in tell.plan(found) if line.startswith("networks"))
+    assert line == "networks  resnet-small; inputs 8 x 8 px; trained alone"
+    assert digits.net == ""
 
 
 def test_what_is_tried_is_what_the_build_tries(digits: Plan) -> None:
@@ -111,9 +131,19 @@ def test_real_data_is_planned_within_five_seconds(name: str, nearest: str) -> No
 
 def test_a_size_below_half_of_the_smallest_network_is_hopeless_and_one_above_it_is_not() -> None:
     scene = look("digits", seed=0)
-    assert hopeless(scene, Budget(max_bytes=10), seed=0)
-    assert not hopeless(scene, Budget(max_bytes=6_000), seed=0)
-    assert not hopeless(scene, Budget(), seed=0)
+    assert hopeless(scene, Budget(max_bytes=10), seed=0) == "max_bytes"
+    assert hopeless(scene, Budget(max_bytes=6_000), seed=0) == ""
+    assert hopeless(scene, Budget(), seed=0) == ""
+    assert hopeless(scene, Budget(max_energy_mj=1e-9, max_bytes=6_000), seed=0) == "max_energy_mj"
+    assert hopeless(scene, Budget(max_energy_mj=1.0), seed=0) == ""
+
+
+def test_sizes_are_those_nearest_to_the_first_that_the_time_can_decode_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 pictures at 3 ms on one core are 3 s a size, in a tenth of the time: 95 s pay for three."""
+    monkeypatch.setattr(scene_file, "usable_cores", lambda: 1)
+    sizes = [(side, side) for side in (32, 48, 64, 96, 128)]
+    found = [sizes_in_time(sizes, (64, 64), pictures=1_000, seconds=seconds) for seconds in (95.0, 1.0, math.inf)]
+    assert found == [[(64, 64), (48, 48), (96, 96)], [(64, 64)], [(s, s) for s in (64, 48, 96, 32, 128)]]
 
 
 @pytest.mark.parametrize(

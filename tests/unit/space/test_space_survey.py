@@ -20,7 +20,7 @@ from fireforge.space.survey import Candidate, Draws, Survey, counted, spread, su
 SHAPE = (1, 8, 8)
 
 
-def look(*, max_bytes: int | None = None, draws: int = 60, seed: int = 0) -> Survey:
+def look(*, max_bytes: int | None = None, max_energy_mj: float | None = None, draws: int = 60, seed: int = 0) -> Survey:
     return survey(
         {"firenet": firenet_space},
         [SHAPE],
@@ -106,6 +106,20 @@ def test_nothing_kept_still_tells_the_nearest() -> None:
     found = look(max_bytes=1)
     assert found.kept == ()
     assert found.nearest is not None
+
+
+def test_the_nearest_is_least_over_all_limits_together_by_a_naive_search() -> None:
+    """Limits that no network keeps: the sum of the shares over them counts, not the bytes alone."""
+
+    def survey_of(budget: Budget) -> Survey:
+        return survey(SPACES, [(3, 16, 16)], classes=10, budget=budget, draws=Draws(number=150, seed=1))
+
+    every = survey_of(Budget()).kept
+    size, energy_mj = min(c.bytes for c in every) // 2, min(c.energy_mj for c in every) / 50
+    found = survey_of(Budget(max_bytes=size, max_energy_mj=energy_mj))
+    assert found.kept == ()
+    assert found.nearest == min(every, key=lambda c: c.bytes / size + c.energy_mj / energy_mj)
+    assert found.nearest != min(every, key=lambda c: c.bytes)  # so the two searches differ here
 
 
 def test_every_space_and_every_size_is_drawn_equally_often_by_hand() -> None:

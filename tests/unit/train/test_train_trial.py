@@ -485,18 +485,6 @@ def test_a_training_has_its_threads_and_gives_the_caller_back_his(
     assert trial.digest() != trial.replace(threads=threads + 1).digest()  # rounding depends on it
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_kernels_are_compiled_only_where_the_recipe_says_so(
-    make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
-) -> None:
-    """What torch.compile gives computes the same; here it gives the module itself, so the bits are the same too."""
-    asked: list[object] = []
-    monkeypatch.setattr(torch, "compile", lambda module: (asked.append(module), module)[1])
-    record = run(make_trial(compile=compiled, epochs=2), tmp_path / "a")
-    assert bool(asked) == compiled
-    assert record.weights_sha256 == run(make_trial(epochs=2), tmp_path / "b").weights_sha256
-
-
 def test_a_training_on_some_pictures_is_the_same_from_kept_and_from_read_pictures(
     make_trial: MakeTrial, tmp_path: Path
 ) -> None:

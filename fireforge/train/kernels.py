@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels that torch.compile makes for one network, where a recipe asks for them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.trial import Recipe
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+COMPILERS = ("g++", "clang++", "c++")  # one of them makes the kernels of a CPU
+
+
+def compilable(*, on_cpu: bool) -> bool:
+    """Whether this machine has what torch.compile makes kernels with.
+
+    Args:
+      on_cpu: whether they run on the CPU, which asks for a C++ compiler; otherwise on a GPU, which asks for Triton.
+
+    Returns:
+      Whether it is there.
+    """
+    if not on_cpu:
+        return importlib.util.find_spec("triton") is not None
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), *COMPILERS) if name)
+
+
+def forward_of(module: nn.Module, recipe: Recipe) -> Forward:
+    """What a training step calls: the module, or its compiled form where the recipe says so.
+
+    A smaller last batch goes through the module as it is, since kernels for any size would be slower.
+
+    Args:
+      module: in training mode.
+      recipe: its compile and batch are used.
+
+    Returns:
+      A function of a batch (N, C, H, W).
+    """
+    if not recipe.compile:
+        return module
+    torch.compiler.reset()  # of other networks in this process: after some of them it would no longer compile
+    compiled = torch.compile(module)
+
+    def forward(inputs: torch.Tensor) -> torch.Tensor:
+        if len(inputs) != recipe.batch:
+            return module(inputs)  # type: ignore[no-any-return]
+        try:
+            return compiled(inputs)  # type: ignore[no-any-return]
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise FireforgeError("NOT_COMPILED", reason, do="a recipe without compile, or CXX=PATH") from error
+
+    return forward
