@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fireforge.baseline.lesson import Fitted, Lesson
-from fireforge.baseline.planes import in_chunks, raw_pixels
+from fireforge.baseline.planes import centred_pixels, in_chunks, raw_pixels
 from fireforge.baseline.scikit import fit_perceptron
 from fireforge.baseline.shrink import shrink, shrink_words
 
@@ -28,10 +26,7 @@ def mlp(lesson: Lesson) -> Fitted:
       The baseline; its bytes are those of the layers as float32.
     """
     pictures = shrink(lesson.pixels, MOST_SIDE)
-    features = raw_pixels(pictures)
-    mean = features.mean(axis=0, dtype=np.float64)
-    features -= mean.astype(np.float32)
-    features /= 64
+    features, mean = centred_pixels(pictures, 64)
     planes, told = fit_perceptron(features, lesson.labels, hidden=HIDDEN, passes=PASSES, seed=lesson.seed)
     planes = planes.centred(mean, 1 / 64)
     return Fitted(

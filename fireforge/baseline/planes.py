@@ -89,6 +89,23 @@ def in_chunks(features: Features, planes: Planes) -> Callable[[np.ndarray], np.n
     return answer
 
 
+def centred_pixels(pictures: np.ndarray, divisor: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels as features of a fit, without their mean.
+
+    Args:
+      pictures: uint8 (M, C, H, W).
+      divisor: of what is left.
+
+    Returns:
+      float32 (M, C * H * W), and the mean, float64 (C * H * W,), for `Planes.centred`.
+    """
+    features = raw_pixels(pictures)
+    mean = features.mean(axis=0, dtype=np.float64)
+    features -= mean.astype(np.float32)
+    features /= divisor
+    return features, mean
+
+
 def raw_pixels(pictures: np.ndarray) -> np.ndarray:
     """Pixels as features: uint8 (M, C, H, W) to float32 (M, C * H * W)."""
     return pictures.reshape(len(pictures), -1).astype(np.float32)

@@ -11,14 +11,17 @@ from fireforge.jobs.scene import Scene
 
 TAUGHT, ASKED = 2_000, 1_000  # pictures, at most
 SIDE_PX = 16  # that they are reduced to
-KEPT = 0.9  # share of the nearest neighbour's right answers that must stay right
+KEPT = 0.9  # share of the nearest neighbour's right answers that must stay right, over all classes ...
+CLASS_KEPT = 0.5  # ... and in each, ...
+SURE = 3.0  # ... unless what changes there is within so many standard errors
 
 
 def mirrors(scene: Scene) -> bool:
     """Whether nearest neighbours know mirrored validation pictures about as well as the pictures themselves.
 
     Digits and letters lose their class in a mirror, cats do not. The measure is how much worse the nearest neighbour
-    among the training pictures answers for the mirrored ones; at most a tenth, and one standard error, may be lost.
+    among the training pictures answers for the mirrored ones; at most a tenth, and one standard error, may be lost, and
+    no class may surely lose half of its own: among many classes two that a mirror exchanges would else not be seen.
 
     Args:
       scene: its training and validation pictures are used.
@@ -31,10 +34,19 @@ def mirrors(scene: Scene) -> bool:
     known = _vectors(scene.pixels["train"][rows])
     labels, truth = scene.truth[taught[rows]], scene.truth[asked[questions]]
     pictures = scene.pixels["val"][questions]
-    plain = float((labels[_nearest(known, _vectors(pictures))] == truth).mean())
-    mirrored = float((labels[_nearest(known, _vectors(pictures[..., ::-1]))] == truth).mean())
-    error = math.sqrt(plain * (1 - plain) / len(truth))
-    return bool(mirrored >= KEPT * plain - error)
+    plain = labels[_nearest(known, _vectors(pictures))] == truth
+    mirrored = labels[_nearest(known, _vectors(pictures[..., ::-1]))] == truth
+    share = float(plain.mean())
+    error = math.sqrt(share * (1 - share) / len(truth))
+    if mirrored.mean() < KEPT * share - error:
+        return False
+    return not any(_loses(plain[truth == label], mirrored[truth == label]) for label in np.unique(truth))
+
+
+def _loses(plain: np.ndarray, mirrored: np.ndarray) -> bool:
+    """Whether a class surely loses half of its right answers, by McNemar's z of those that change; bool (n,) each."""
+    lost, gained = int((plain & ~mirrored).sum()), int((~plain & mirrored).sum())
+    return bool(mirrored.sum() < CLASS_KEPT * plain.sum() and lost - gained > SURE * math.sqrt(lost + gained))
 
 
 def _some(count: int, most: int) -> np.ndarray:

@@ -140,6 +140,7 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
         infeasible_because=_because(verdicts),
         spec=winner.trial.spec,
         trial=winner.trial_digest,
+        epochs=_epochs(run, winner, len(scene.part("train"))),
         cost=winner.trial.cost,
         candidates=tuple(map(_candidate, deliveries)),
         val_accuracy=chosen.facts.accuracy,
@@ -149,6 +150,17 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
     results = [BaselineResult.from_json(entry.value) for entry in run.entries() if entry.type == "baseline"]
     best = max((row for row in results if not row.left_out), key=lambda row: row.accuracy, default=None)
     return answer.replace(baseline=_named(best), instead=_named(baseline_answer(results, answer, budget)))
+
+
+def _epochs(run: RunFolder, winner: RunRecord, pictures: int) -> float:
+    """Passes over so many pictures that a trial's weights saw, those of the trials that it went on from included."""
+    known = {record.trial_digest: record for record in (*run.earlier(), *run.trials().values())}
+    seen, record = 0.0, winner
+    while True:
+        seen += record.samples["train"] * record.metrics["train/epoch"][-1]
+        if record.trial.start not in known:
+            return round(seen / pictures, 3)
+        record = known[record.trial.start]
 
 
 def _foretold(scene: Scene, winner: RunRecord, form: str) -> Prediction:

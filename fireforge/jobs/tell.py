@@ -270,6 +270,10 @@ def answer(found: Answer, folder: Path) -> list[str]:
         f" in {show_seconds(found.seconds)}"
     ]
     lines += _beside_baseline(found)
+    if found.epochs is not None and found.epochs < 1:
+        lines.append(
+            f"WARNING: trained on {found.epochs:.0%} of one pass over the pictures; a longer --time gives better"
+        )
     if found.limits:
         rows = [
             (LIMIT_WORDS[v.name], *limit_words(v.name, v.limit, v.achieved), "yes" if v.met else "NO", v.how)

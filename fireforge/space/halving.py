@@ -48,7 +48,7 @@ class Rung:
     last: bool
 
 
-PRIOR = 0.05  # power of the MACs, and of the parameters, by which the error falls that networks are expected to end at
+PRIOR = 0.1  # power of the MACs, and of the parameters, by which the error falls that networks are expected to end at
 ALONE = "alone"  # one network that was asked for by name
 # The last rung leaves a margin for the estimate: a schedule that is cut off is worth less than one that ends early.
 LADDERS: dict[str, tuple[Step, ...]] = {
@@ -161,8 +161,8 @@ def promise(record: RunRecord, candidate: Candidate) -> float:
 
     Source:
       He et al. 2015, table 6: errors 8.75, 7.51, 7.17 and 6.97 % of ResNet-20, 32, 44 and 56 on CIFAR-10, whose MACs
-      (41 to 126 million) and parameters (0.27 to 0.85 million) grow together, fall as their power -0.2 in 160 epochs.
-      Half of that is taken, since a search has time for fewer, and shared between the two.
+      (41 to 126 million) and parameters (0.27 to 0.85 million) grow together, fall as their power -0.2 in 160 epochs,
+      which the two share.
     """
     return float((1 - worth(record)) * (candidate.cost.macs * candidate.cost.params) ** -PRIOR)
 

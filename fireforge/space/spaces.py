@@ -48,6 +48,9 @@ def firenet_space(classes: int, input_shape: tuple[int, int, int], generator: np
     return small_firenet(classes, input_shape=input_shape, params=params)
 
 
+LAST_PX = (2, 8)  # side of the maps of a ResNet's last stage
+
+
 def resnet_space(classes: int, input_shape: tuple[int, int, int], generator: np.random.Generator) -> NetSpec:
     """A ResNet of basic blocks: width, its growth, blocks a stage, stages, stem.
 
@@ -67,7 +70,7 @@ def resnet_space(classes: int, input_shape: tuple[int, int, int], generator: np.
     pool = shorter >= 128 and bool(generator.integers(2))
     first_stride = int(_pick(generator, [1, 2])) if shorter >= 24 and not pool else 1
     side = shorter // stem_stride // first_stride // (2 if pool else 1)
-    stages = int(_pick(generator, [count for count in (2, 3, 4, 5) if side >> (count - 1) >= 2] or [1]))
+    stages = int(_pick(generator, [n for n in (2, 3, 4, 5, 6) if LAST_PX[0] <= side >> (n - 1) <= LAST_PX[1]] or [1]))
     growth = float(_pick(generator, [1.5, 1.75, 2.0, 2.5]))
     stem = int(_pick(generator, [8, 12, 16, 20, 24, 32, 48]))
     widths = [_eighth(stem * first_stride * growth**stage) for stage in range(stages)]

@@ -79,6 +79,9 @@ def _sentence(answer: Answer, seen: int) -> Markup:
     part = "and none of them had a part in choosing it."
     if seen:
         part = f"but {show.count(seen)} of them equal pictures that it was trained or chosen on."
+    if answer.epochs is not None and answer.epochs < 1:
+        share = show.percent(answer.epochs, digits=0)
+        part += f" It was trained on {share} of one pass over the pictures: the time was short."
     return tag("p", told, part, class_="lead")
 
 

@@ -69,7 +69,7 @@ def _candidates(run: Run) -> Markup:
         f"{count:,} by {show.LIMIT_WORDS[key].lower()}" if key in show.LIMIT_WORDS else f"{count:,} {key}"
         for key, count in run.candidates.rejected.items()
     )
-    told = f"{show.count(run.candidates.counted)} candidates were counted before any was trained; "
+    told = f"{show.count(run.candidates.counted)} candidates were drawn and counted before any was trained; "
     told += f"rejected: {reasons or 'none'}; kept: {show.count(run.candidates.kept)}. "
     networks = len({trial.trial.spec.digest() for trial in run.trials})
     told += f"Trained: {show.some(networks, 'network')}, in {show.some(len(run.trials), 'trial')}."
@@ -175,9 +175,9 @@ def _trials(run: Run) -> Markup:
     varied = run.varied()
     sizes = {trial.trial.spec.input_shape for trial in run.trials}
     rows = [_row(trial, varied, sized=len(sizes) > 1) for trial in order]
-    header = ("Network", "Rung", "Epochs", "Accuracy", "Parameters", "MACs", "Time", "Digest")
+    header = ("Network", "Rung", "Epochs", "Accuracy", "Judged on", "Parameters", "MACs", "Time", "Digest")
     marked = [index for index, trial in enumerate(order) if trial is chosen]
-    return parts.table(header, rows, words=(0, 7), marked=marked, tall=True)
+    return parts.table(header, rows, words=(0, 8), marked=marked, tall=True)
 
 
 def _epochs(trial: RunRecord) -> str:
@@ -199,6 +199,7 @@ def _row(trial: RunRecord, varied: frozenset[str], *, sized: bool) -> tuple[obje
         trial.trial.rung,
         _epochs(trial),
         reached,
+        show.count(trial.samples.get("val")),
         show.count(None if cost is None else cost.params),
         show.compact(None if cost is None else cost.macs),
         show_seconds(sum(trial.seconds.values())),

@@ -50,8 +50,8 @@ ANSWER = Answer(
 def test_the_json_has_the_form_that_programs_read() -> None:
     data = ANSWER.to_json()
     assert set(data) == {
-        "model", "test", "measured", "limits", "feasible", "infeasible_because", "spec", "trial", "cost", "baseline",
-        "instead", "candidates", "val_accuracy", "seconds", "command", "versions", "hardware",
+        "model", "test", "measured", "limits", "feasible", "infeasible_because", "spec", "trial", "epochs", "cost",
+        "baseline", "instead", "candidates", "val_accuracy", "seconds", "command", "versions", "hardware",
     }  # fmt: skip
     assert data["model"] == {"path": "model-int8.onnx", "form": "int8", "bytes": 30_000, "sha256": "ab"}
     assert data["test"] == {"accuracy": 0.98, "n": 100, "interval": [0.93, 0.994]}

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from fireforge.jobs.mirror import _nearest, _some, _vectors, mirrors
+from fireforge.jobs.mirror import _loses, _nearest, _some, _vectors, mirrors
 from fireforge.jobs.scene import look
 
 
@@ -53,6 +53,27 @@ def test_one_class_of_four_that_loses_itself_is_enough(tmp_path: Path) -> None:
     assert not mirrors(scene_of(tmp_path / "a.npz", pixels, labels))  # type: ignore[arg-type]
     kept = labels < 3
     assert mirrors(scene_of(tmp_path / "b.npz", pixels[kept], labels[kept]))  # type: ignore[arg-type]
+
+
+def test_two_classes_of_many_that_a_mirror_exchanges_are_seen(tmp_path: Path) -> None:
+    """Two of twenty-four lose all their answers, a twelfth of all, which is within the tenth that all together may
+    lose; each has ten validation pictures, more than the nine that three standard errors need."""
+    side, count = 24, 24 * 80
+    labels, pixels = np.arange(count) % 24, noise(count, side)
+    for label in range(22):
+        pixels[labels == label, label : label + 2] += 180
+    pixels[labels == 22, :, : side // 2] += 180
+    pixels[labels == 23, :, side // 2 :] += 180
+    assert not mirrors(scene_of(tmp_path / "a.npz", pixels, labels))  # type: ignore[arg-type]
+    kept = labels < 22
+    assert mirrors(scene_of(tmp_path / "b.npz", pixels[kept], labels[kept]))  # type: ignore[arg-type]
+
+
+def test_a_class_loses_itself_by_hand() -> None:
+    """Of ten right answers ten lost: z = 10 / sqrt(10) = 3.2; of eight 2.8; of forty nineteen: less than half."""
+    for right, lost, loses in ((10, 10, True), (8, 8, False), (40, 19, False), (40, 21, True)):
+        plain = np.ones(right, bool)
+        assert _loses(plain, np.arange(right) >= lost) is loses
 
 
 def test_digits_may_not_be_mirrored() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from fireforge.base.budget import Budget
@@ -11,7 +13,7 @@ from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
 from fireforge.base.record import Facts
 from fireforge.jobs.deliver import Delivery
-from fireforge.jobs.settle import choose
+from fireforge.jobs.settle import _epochs, choose
 
 
 def delivery(form: str, *, size: int, accuracy: float, latency_ms: float, memory: int = 10**7) -> Delivery:
@@ -55,3 +57,21 @@ INT8 = delivery("int8", size=30_000, accuracy=0.987, latency_ms=0.070)
 )
 def test_choice_keeps_every_limit_it_can(budget: Budget, form: str) -> None:
     assert choose([FLOAT, INT8], budget).exported.form == form
+
+
+def test_passes_are_those_of_all_rungs_whose_weights_it_goes_on_from_by_hand() -> None:
+    """100 pictures. 40 of them once, then all of them 2.5 times, then 3 times: (40 + 250 + 300) / 100."""
+
+    def trained(digest: str, start: str, pictures: int, epochs: float) -> SimpleNamespace:
+        return SimpleNamespace(
+            trial_digest=digest,
+            trial=SimpleNamespace(start=start),
+            samples={"train": pictures},
+            metrics={"train/epoch": (1.0, epochs)},
+        )
+
+    first, second, last = trained("a", "", 40, 1.0), trained("b", "a", 100, 2.5), trained("c", "b", 100, 3.0)
+    other = trained("d", "", 100, 9.0)
+    run = SimpleNamespace(earlier=lambda: (first,), trials=lambda: {"b": second, "c": last, "d": other})
+    assert _epochs(run, last, 100) == 5.9  # type: ignore[arg-type]
+    assert _epochs(run, trained("e", "gone", 100, 0.25), 100) == 0.25  # type: ignore[arg-type]

@@ -51,6 +51,14 @@ ANSWER = Answer(
 )
 
 
+@pytest.mark.parametrize(("epochs", "warned"), [(None, False), (0.42, True), (1.0, False), (12.0, False)])
+def test_less_than_one_pass_over_the_pictures_is_told(epochs: float | None, warned: bool) -> None:
+    told = answer(ANSWER.replace(epochs=epochs), Path("run"))
+    line = "WARNING: trained on 42% of one pass over the pictures; a longer --time gives better"
+    assert (line in told) is warned
+    assert any("one pass" in line for line in told) is warned
+
+
 @pytest.mark.parametrize(
     ("baseline", "lines"),
     [

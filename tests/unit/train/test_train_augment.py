@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fireforge.base.trial import Augment
 from fireforge.train.augment import DRAWS, Moment, mix, vary
 
 
+@dataclass(frozen=True, kw_only=True)
 class Fixed(Moment):
     """A moment whose draws are given; 0.5, the middle of every range, where they are not."""
 
@@ -24,10 +26,8 @@ class Fixed(Moment):
         return torch.full((len(self.ids),), self.given.get(name, 0.5))
 
 
-def fixed(count: int, **given: float) -> Fixed:
-    moment = Fixed(seed=0, epoch=0, ids=np.arange(count))
-    object.__setattr__(moment, "given", given)
-    return moment
+def fixed(count: int, *, epoch: int = 0, **given: float) -> Fixed:
+    return Fixed(seed=0, epoch=epoch, ids=np.arange(count), given=given)
 
 
 def pictures(count: int = 3, channels: int = 2, height: int = 6, width: int = 9) -> torch.Tensor:
@@ -101,6 +101,16 @@ def test_the_mirror_is_numpys_flip_for_draws_below_one_half() -> None:
     np.testing.assert_allclose(vary(x, Augment(flip=True), fixed(3, flip=0.5)), x, atol=1e-3)
 
 
+def test_each_sample_is_mirrored_in_every_second_epoch() -> None:
+    """Half of 2,000 samples begin with their mirror (five standard errors of 22), and every one takes turns."""
+    found = [Moment(seed=3, epoch=epoch, ids=np.arange(2000)).mirrored() for epoch in range(5)]
+    assert abs(int(found[0].sum()) - 1000) < 112
+    for epoch in range(4):
+        assert torch.equal(found[epoch + 1], ~found[epoch])
+    x = pictures()
+    np.testing.assert_allclose(vary(x, Augment(flip=True), fixed(3, epoch=7, flip=0.1)), x, atol=1e-3)
+
+
 def test_cutout_sets_a_square_to_the_pictures_own_mean_by_a_naive_loop() -> None:
     x = pictures(2, 3, 6, 9)
     found = vary(x, Augment(cutout_px=4), fixed(2, cut_x=0.5, cut_y=0.0)).numpy()
@@ -167,10 +177,24 @@ def test_another_seed_epoch_or_id_varies_otherwise(other: dict[str, object]) -> 
     assert float((first - second).abs().max()) > 1
 
 
-def test_draws_stay_within_the_amounts() -> None:
-    """A ramp of slope 1 a pixel tells each sample's shift; 2,000 samples, none beyond 2 px, both ends nearly met."""
+def test_shifts_alone_are_whole_pixels_within_the_amount() -> None:
+    """A ramp of slope 1 a pixel tells each sample's shift: of at most 2.4 px those from -2 to 2, each about as often;
+    the shares of 2,000 samples are 1/4.8 but the ends' 0.9/4.8 (five standard errors are 0.046)."""
     ramp = torch.arange(32.0).expand(2000, 1, 3, 32)
-    moved = vary(ramp, Augment(shift_px=2.0), Moment(seed=0, epoch=0, ids=np.arange(2000)))
+    moved = vary(ramp, Augment(shift_px=2.4), Moment(seed=0, epoch=0, ids=np.arange(2000)))
+    shift = (moved - ramp)[:, 0, 1, 16]
+    assert float((shift - shift.round()).abs().max()) < 1e-3  # float32 positions
+    for px in range(-2, 3):
+        share = float((shift.round() == px).float().mean())
+        assert share == pytest.approx((0.9 if abs(px) == 2 else 1.0) / 4.8, abs=0.046)
+
+
+def test_draws_stay_within_the_amounts() -> None:
+    """A ramp of slope 1 a pixel tells each sample's shift where pictures are turned by next to nothing too; 2,000
+    samples, none beyond 2 px, both ends nearly met."""
+    ramp = torch.arange(32.0).expand(2000, 1, 3, 32)
+    how = Augment(shift_px=2.0, rotate_deg=1e-9)
+    moved = vary(ramp, how, Moment(seed=0, epoch=0, ids=np.arange(2000)))
     shift = (moved - ramp)[:, 0, 1, 16]
     assert float(shift.abs().max()) <= 2.0 + 1e-3  # float32 positions
     assert float(shift.min()) < -1.98
