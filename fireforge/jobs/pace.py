@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -143,11 +144,11 @@ class Pace:
         """
         if self._crew.size < 2:
             return 1.0
-        pictures = 2 * self._pictures(trial)
+        pictures = 4 * self._pictures(trial)
         with_all = trial.replace(threads=self._crew.size)
-        alone = max(self._short([trial.replace(threads=1)] * self._crew.size, pictures))
+        alone = fmean(self._short([trial.replace(threads=1)] * self._crew.size, pictures))
         self._short([with_all], WARM_UP)
-        together = min(self._short([with_all], pictures)[0] for _ in range(2))  # while the other workers rest
+        together = fmean(self._short([with_all], pictures)[0] for _ in range(2))  # while the other workers rest
         return alone / together if alone / together > 1 + (self._crew.size - 1) * TOGETHER else 1.0
 
     def compiled_gain(self, trial: Trial) -> float:

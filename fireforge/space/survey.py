@@ -135,8 +135,8 @@ def _distance(candidate: Candidate, budget: Budget) -> tuple[float, int]:
 def spread(kept: Sequence[Candidate], number: int) -> tuple[Candidate, ...]:
     """A few candidates that cover families and costs, more of them near the upper end, where accuracy usually is.
 
-    The families take turns. Within one, the candidates by rising MACs are cut at the square roots of evenly spaced
-    shares, and of each piece the one with most parameters is taken: of equal MACs it mostly ends more accurate.
+    The families take turns. Within one, the candidates by rising MACs are taken at the square roots of evenly spaced
+    shares.
 
     Args:
       kept: any order.
@@ -161,9 +161,8 @@ def spread(kept: Sequence[Candidate], number: int) -> tuple[Candidate, ...]:
 def _along(family: Sequence[Candidate], number: int) -> list[Candidate]:
     if len(family) <= number:
         return list(family)
-    ends = sorted({round((len(family) - 1) * ((i + 1) / number) ** 0.5) + 1 for i in range(number)})
-    pieces = [family[start:end] for start, end in zip([0, *ends], ends)]
-    return [max(reversed(piece), key=lambda c: c.cost.params) for piece in pieces]
+    places = {round((len(family) - 1) * ((i + 1) / number) ** 0.5) for i in range(number)}
+    return [family[place] for place in sorted(places)]
 
 
 def counted(spec: NetSpec, *, card_bytes: int | None = None) -> Candidate | None:
