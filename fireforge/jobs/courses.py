@@ -18,7 +18,7 @@ COMPILE_LEAST_S = 600.0  # of a last training, below which it is not worth a try
 LOOK = 0.4  # of a training picture's time, to look at one without training
 WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
 LEAST_PICTURES = 256
-LAST_WHY = "all cores on the best network, where that pays, instead of two side by side"
+LAST_WHY = "all cores on the best network instead of two side by side, and compiled kernels, where these pay"
 
 
 def courses_of(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[Course]:
