@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ from fireforge.jobs.scene import sizes_in_time
 from fireforge.jobs.search import Course, Plan, Search
 from fireforge.jobs.untrained import quick_enough, within
 from fireforge.nets.families import NETWORKS
-from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of, worth
+from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of
+from fireforge.space.promise import worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
 
@@ -71,7 +73,9 @@ def explore(search: Search, budget: Budget) -> RunRecord:
         light = _affordable(search, kept, pace, crew)
         ladder = run.choice("ladder", lambda: _ladder(search, light, pace, crew), why=LADDER_WHY)
         starters = _starters(search, light, kept, budget, number=LADDERS[ladder][0].number)
-        records = halve(starters, lambda rung: _train_rung(plan, rung, crew, pace), ladder=ladder)
+        samples = len(search.scene.part("train"))
+        train = functools.partial(_train_rung, plan, crew=crew, pace=pace)
+        records = halve(starters, train, ladder=ladder, samples=samples, workers=crew.size)
     return winner_of(records)
 
 
@@ -206,7 +210,7 @@ def _earlier(search: Search) -> list[Candidate]:
     return list(found.values())
 
 
-def _train_rung(plan: Plan, rung: Rung, crew: Crew, pace: Pace) -> list[RunRecord]:
+def _train_rung(plan: Plan, rung: Rung, *, crew: Crew, pace: Pace) -> list[RunRecord]:
     """Train a rung's candidates, several at a time; what an earlier run of this folder trained is read."""
     search, done = plan.search, plan.search.run.trials()
     courses = courses_of(plan, rung, crew, pace)

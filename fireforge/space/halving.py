@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.record import RunRecord
+from fireforge.space.promise import Outlook, promise, worth
 from fireforge.space.survey import Candidate
 
 
@@ -48,7 +49,6 @@ class Rung:
     last: bool
 
 
-PRIOR = 0.2  # power of the MACs by which the error falls that networks are expected to end at
 ALONE = "alone"  # one network that was asked for by name
 # The last rung leaves a margin for the estimate: a schedule that is cut off is worth less than one that ends early.
 LADDERS: dict[str, tuple[Step, ...]] = {
@@ -94,13 +94,22 @@ def fitting_ladder(paid: float, *, samples: int) -> str:
 TrainFn = Callable[[Rung], Sequence[RunRecord]]
 
 
-def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "broad") -> list[RunRecord]:
+def halve(
+    candidates: Sequence[Candidate],
+    train: TrainFn,
+    *,
+    ladder: str = "broad",
+    samples: float = math.inf,
+    workers: int = 1,
+) -> list[RunRecord]:
     """Run a ladder.
 
     Args:
       candidates: those that start.
       train: trains a rung; fewer records than candidates say that the time is up, and no further rung begins.
       ladder: a name of LADDERS.
+      samples: pictures of an epoch; infinity where unknown.
+      workers: trainings at a time.
 
     Returns:
       All records, rung after rung.
@@ -119,7 +128,9 @@ def halve(candidates: Sequence[Candidate], train: TrainFn, *, ladder: str = "bro
         records += found
         if len(found) < len(standing):
             break
-        standing = tuple(standing[i] for i in sorted(range(len(found)), key=lambda i: _order(found[i], standing[i])))
+        outlook = outlook_of(steps, index, samples=samples, workers=workers)
+        order = [(promise(record, one, outlook), one.bytes) for record, one in zip(found, standing)]
+        standing = tuple(standing[place] for place in sorted(range(len(found)), key=order.__getitem__))
     return records
 
 
@@ -146,34 +157,24 @@ def promoted(ranked: Sequence[Candidate], records: Sequence[RunRecord], number: 
     return tuple(good[place] for place in sorted([*best, *rest]))
 
 
-def promise(record: RunRecord, candidate: Candidate) -> float:
-    """What a short training is ranked by: its error, and the prior that heavier networks end lower; less is better.
-
-    After few pictures networks of all sizes err about equally, and only later a heavy one draws away, so that a short
-    training alone would always choose the light ones, of which the same time trains more.
+def outlook_of(steps: Sequence[Step], index: int, *, samples: float, workers: int) -> Outlook:
+    """How the last training of a ladder compares with those of one rung.
 
     Args:
-      record: of the training.
-      candidate: its network.
+      steps: of the ladder.
+      index: of the rung.
+      samples: pictures of an epoch.
+      workers: trainings at a time.
 
     Returns:
-      Error as a share, times MACs to the power of -PRIOR.
-
-    Source:
-      He et al. 2015, table 6: errors 8.75, 7.51, 7.17 and 6.97 % of ResNet-20, 32, 44 and 56 on CIFAR-10, which have
-      41, 69, 97 and 126 million MACs, fall as their power -0.2 in 160 epochs. The whole of it is taken, since
-      networks too heavy for the last training's time are no candidates.
+      By the shares of the time that each rung's trainings get.
     """
-    return float((1 - worth(record)) * candidate.cost.macs**-PRIOR)
 
+    def each(place: int) -> float:
+        left = math.prod(1 - step.share for step in steps[:place])
+        return left * steps[place].share / math.ceil(steps[place].number / workers)
 
-def _order(record: RunRecord, candidate: Candidate) -> tuple[float, int]:
-    return promise(record, candidate), candidate.bytes
-
-
-def worth(record: RunRecord) -> float:
-    """What a trial is ranked by: validation accuracy, -1 where nothing was judged."""
-    return record.accuracy if record.accuracy is not None else -1.0
+    return Outlook(times=each(len(steps) - 1) / each(index), epochs=steps[-1].most_epochs, samples=samples)
 
 
 def winner_of(records: Sequence[RunRecord]) -> RunRecord:

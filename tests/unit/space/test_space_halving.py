@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from fireforge.base.cost import Cost
@@ -18,16 +17,15 @@ from fireforge.base.trial import DataRef, Recipe, Trial
 from fireforge.space.halving import (
     ALONE,
     LADDERS,
-    PRIOR,
     Rung,
     Step,
     fitting_ladder,
     halve,
-    promise,
+    outlook_of,
     promoted,
     winner_of,
-    worth,
 )
+from fireforge.space.promise import worth
 from fireforge.space.survey import Candidate
 
 HARDWARE = this_machine()
@@ -110,20 +108,14 @@ def test_the_ladder_is_climbed_by_hand_and_the_last_rungs_best_wins() -> None:
     assert winner_of(records).trial.spec.params["base_e"] == 13
 
 
-def test_promise_is_the_error_times_the_prior_by_hand() -> None:
-    """32 times the MACs halve what is left of the error, 32^-0.2 = 1/2: an error of 0.4 then stands for 0.2."""
-    light, heavy = candidate(1, macs=1_000_000), candidate(2, macs=32_000_000)
-    wanted = promise(record(light, 0.8, rung=0), light)
-    assert promise(record(heavy, 0.6, rung=0), heavy) == pytest.approx(wanted)
-    assert promise(record(heavy, 0.7, rung=0), heavy) < wanted
-    assert promise(record(heavy, None, rung=0), heavy) > promise(record(heavy, 0.0, rung=0), heavy)
-
-
-def test_the_promise_has_the_power_of_the_published_errors() -> None:
-    """He et al. 2015, table 6: 8.75, 7.51, 7.17 and 6.97 % at 41, 69, 97 and 126 million MACs; the slope of a line
-    through the logarithms, to 0.02."""
-    slope = np.polyfit(np.log([41, 69, 97, 126]), np.log([8.75, 7.51, 7.17, 6.97]), 1)[0]
-    assert pytest.approx(-PRIOR, abs=0.02) == slope
+def test_the_outlook_of_each_rung_by_hand() -> None:
+    """Shares of a fifth: the rungs have 0.2, 0.16, 0.128 and 0.1024 of the time, and on two workers each of 20, 6, 2 and
+    2 networks a tenth, a third, all and all of that."""
+    each = [0.02, 0.16 / 3, 0.128, 0.1024]
+    for rung, seconds in enumerate(each):
+        found = outlook_of(LADDERS["four"], rung, samples=500, workers=2)
+        assert found.times == pytest.approx(each[-1] / seconds)
+        assert (found.epochs, found.samples) == (15, 500)
 
 
 def test_who_goes_on_by_hand() -> None:
