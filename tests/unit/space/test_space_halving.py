@@ -109,8 +109,8 @@ def test_the_ladder_is_climbed_by_hand_and_the_last_rungs_best_wins() -> None:
 
 
 def test_the_outlook_of_each_rung_by_hand() -> None:
-    """Shares of a fifth: the rungs have 0.2, 0.16, 0.128 and 0.1024 of the time, and on two workers each of 20, 6, 2 and
-    2 networks a tenth, a third, all and all of that."""
+    """Shares of a fifth: the rungs have 0.2, 0.16, 0.128 and 0.1024 of the time, and on two workers each of 20, 6, 2
+    and 2 networks a tenth, a third, all and all of that."""
     each = [0.02, 0.16 / 3, 0.128, 0.1024]
     for rung, seconds in enumerate(each):
         found = outlook_of(LADDERS["four"], rung, samples=500, workers=2)
