@@ -210,7 +210,7 @@ def test_impossible_limit_says_what_binds_and_keeps_the_nearest(fireforge, tmp_p
     pytest.importorskip("torch")
     done = fireforge("build", "digits", "--max-size", "1KB", "--time", "45s", "--out", "run", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
-    assert "no network can keep --max-size" in done.stderr
+    assert "no network can keep the limit of file size" in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("INFEASIBLE: run: max_bytes binds: 1,000 B allowed, the nearest that was measured has ")
     answer = read_json(tmp_path / "run" / "result.json")
