@@ -55,8 +55,9 @@ def split(dataset: Dataset, ref: DataRef, *, digests: Sequence[bytes] | None = N
 
     Parts that the data has itself are kept: its test part is the test part; where it has no test part but a val part,
     that one is the test part; validation is the val part, or carved from train. Data without parts of its own is cut
-    by class. Each class of n pictures gives round(n * share), at least one and never its last. Pictures that are equal
-    to the byte stay together wherever a part is cut, so that a class may give a few more or less.
+    by class. Each class of n pictures gives round(n * share), at least one and never its last. Pictures of a class that
+    are equal to the byte stay together wherever a part is cut, so that a class may give a few less; only where all that
+    it has are copies of too many are they parted.
 
     Args:
       dataset: with at least two classes.
@@ -109,15 +110,33 @@ def _carve(
         heads = leaders[ids[mine]]
         order = np.lexsort((heads, uniform(key[0], SPLIT_EPOCH, heads, key[1])))
         count = min(max(1, int(len(mine) * share + 0.5)), len(mine) - keep)
-        taken[mine[order[: _border(heads[order], count, most=len(mine) - keep)]]] = True
+        taken[mine[order[_whole_groups(heads[order], count, most=len(mine) - keep)]]] = True
     return ids[~taken], ids[taken]
 
 
-def _border(heads: np.ndarray, count: int, *, most: int) -> int:
-    """The cut nearest to `count` that parts no equal pictures; `count` itself where each of 1 to `most` parts some."""
-    borders = np.flatnonzero(heads[1:] != heads[:-1]) + 1
-    borders = borders[borders <= most]
-    return int(borders[np.argmin(abs(borders - count))]) if len(borders) else count
+def _whole_groups(heads: np.ndarray, count: int, *, most: int) -> np.ndarray:
+    """Places of at most `count` pictures, group after group in their order, of those that still have room.
+
+    Args:
+      heads: of each picture the least id of its group; groups lie together.
+      count: how many are wanted.
+      most: how many may go.
+
+    Returns:
+      int64; where every group is larger than `count`, the smallest one, or its first ones where that may not go.
+    """
+    starts = np.flatnonzero(np.concatenate([[True], heads[1:] != heads[:-1]]))
+    sizes = np.diff(np.append(starts, len(heads)))
+    taken, room = [], count
+    for start, size in zip(starts, sizes):
+        if size <= room:
+            taken.append(np.arange(start, start + size))
+            room -= size
+        if not room:
+            break
+    least = int(np.argmin(sizes))
+    smallest = starts[least] + np.arange(sizes[least] if sizes[least] <= most else count)
+    return np.concatenate(taken) if taken else smallest
 
 
 def _check_enough(dataset: Dataset, ids: np.ndarray, need: int) -> None:

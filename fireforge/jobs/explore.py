@@ -27,6 +27,7 @@ from fireforge.jobs.pace import Pace
 from fireforge.jobs.prospect import DRAWS
 from fireforge.jobs.scene import sizes_in_time
 from fireforge.jobs.search import Course, Plan, Search
+from fireforge.jobs.timetable import EXPLORE_SHARE
 from fireforge.jobs.untrained import quick_enough, within
 from fireforge.nets.families import NETWORKS
 from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of
@@ -34,7 +35,7 @@ from fireforge.space.promise import worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
 
-LAST_SHARE = 0.75  # of the time that the search has is the last training's, in which a network is worth starting ...
+LAST_SHARE = 1 - EXPLORE_SHARE  # of the search's time is the last training's, in which a network is worth starting ...
 LAST_PICTURES = 600_000  # ... if it can see so many pictures ...
 LAST_EPOCHS = (14, 80)  # ... which are at least and at most so many epochs ...
 WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
@@ -45,6 +46,7 @@ MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures 
 LADDER_WHY = "the broadest search whose shortest form fits the time"
 AFFORDABLE_WHY = "networks that the last training's time suits, by spec digest"
 SIZES_WHY = "sizes of the input whose pictures the time can decode"
+WORKERS_WHY = "trainings at a time, by which a rung's time is reckoned when its networks are ranked"
 STARTERS_WHY = "spread over families and costs; measured untrained where a limit can only be measured"
 
 
@@ -74,8 +76,9 @@ def explore(search: Search, budget: Budget) -> RunRecord:
         ladder = run.choice("ladder", lambda: _ladder(search, light, pace, crew), why=LADDER_WHY)
         starters = _starters(search, light, kept, budget, number=LADDERS[ladder][0].number)
         samples = len(search.scene.part("train"))
+        workers = int(run.choice("workers", lambda: crew.size, why=WORKERS_WHY))
         train = functools.partial(_train_rung, plan, crew=crew, pace=pace)
-        records = halve(starters, train, ladder=ladder, samples=samples, workers=crew.size)
+        records = halve(starters, train, ladder=ladder, samples=samples, workers=workers)
     return winner_of(records)
 
 

@@ -17,7 +17,7 @@ FINISH_SHARE = 0.03  # of what is left after loading: compression, export, verif
 FINISH_LEAST_S = 6.0  # ... at least so long ...
 FINISH_MOST_SHARE = 0.4  # ... and at most so much of what is left
 FINISH_PASSES = 3.0  # the finish decodes the test pictures twice and the validation pictures once, and runs them
-EXPLORE_SHARE = 0.4  # of the search, about, as the ladders have it; the rest is the last training
+EXPLORE_SHARE = 0.25  # of the search, about, as the ladders have it; the rest is the last training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def firenet_space(classes: int, input_shape: tuple[int, int, int], generator: np
     return small_firenet(classes, input_shape=input_shape, params=params)
 
 
-LAST_PX = (4, 8)  # side of the maps of a ResNet's last stage; at least a quarter of small pictures
+LAST_PX = (4, 7)  # side of the maps of a ResNet's last stage
 
 
 def resnet_space(classes: int, input_shape: tuple[int, int, int], generator: np.random.Generator) -> NetSpec:
@@ -72,7 +72,7 @@ def resnet_space(classes: int, input_shape: tuple[int, int, int], generator: np.
     pool = shorter >= 128 and bool(generator.integers(2))
     first_stride = int(_pick(generator, [1, 2])) if shorter >= 24 and not pool else 1
     side = shorter // stem_stride // first_stride // (2 if pool else 1)
-    last = range(min(LAST_PX[0], side // 4), LAST_PX[1] + 1)
+    last = range(LAST_PX[0], LAST_PX[1] + 1)
     stages = int(_pick(generator, [count for count in (2, 3, 4, 5, 6) if side >> (count - 1) in last] or [1]))
     growth = float(_pick(generator, [1.5, 1.75, 2.0, 2.3]))
     stem = int(_pick(generator, [8, 12, 16, 16, 32, 48]))

@@ -150,14 +150,14 @@ def test_copies_across_the_data_s_own_parts_are_loud(tmp_path: Path) -> None:
 
 
 def test_copies_stay_together_where_a_split_can_keep_them(tmp_path: Path) -> None:
-    """40 copies beside five other pictures fall into one part; a class of copies alone must be torn apart."""
-    root = folder_of(tmp_path, {"a": 5, "b": 45})
+    """40 copies beside 14 other pictures fall into one part; a class of copies alone must be torn apart."""
+    root = folder_of(tmp_path, {"a": 15, "b": 45})
     for i in range(40):
         shutil.copy(root / "a/0.png", root / "a" / f"copy{i}.png")
     found = inspect(open_dataset(root))
     assert (found.duplicates.extra, found.duplicates.across_parts, found.duplicates.across_split) == (40, 0, 0)
     assert "DUP_SPLIT" not in codes(found)
-    for i in range(1, 5):
+    for i in range(1, 15):
         (root / "a" / f"{i}.png").unlink()
     found = inspect(open_dataset(root))
     assert (found.duplicates.across_parts, found.duplicates.across_split) == (0, 1)

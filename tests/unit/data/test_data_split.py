@@ -113,6 +113,16 @@ def test_equal_pictures_of_a_class_stay_together(data: st.DataObject, seed: int,
     assert apart.sha256 == split(made(labels), ref).sha256  # as if all differed
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_many_copies_of_one_picture_take_nothing_from_the_shares(seed: int) -> None:
+    """1,000 pictures of a class, 400 of them equal: 200 of the others are the test part, and 15 % of 800 validation."""
+    labels = [0] * 1000 + [1] * 100
+    parts = split(made(labels, same=[max(i, 399) for i in range(1100)]), DataRef(source="s", seed=seed))
+    of_first = {name: int((parts.ids(name) < 1000).sum()) for name in ("train", "val", "test")}
+    assert of_first == {"train": 680, "val": 120, "test": 200}
+    assert set(range(400)) <= set(parts.train.tolist())
+
+
 def test_a_class_of_one_picture_alone_is_cut_all_the_same() -> None:
     parts = split(made([0, 1] * 10, same=[0, 1] * 10), DataRef(source="s"))
     assert parts.counts() == {"train": 14, "val": 2, "test": 4}
