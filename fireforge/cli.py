@@ -127,7 +127,7 @@ def build(
     from fireforge.jobs.folder import default_folder
 
     folder = out or default_folder(data)
-    check(data, budget=budget, wish=wish, folder=folder)  # before torch is loaded
+    check(data, budget=budget, wish=wish, folder=folder, writes=not plan)  # before torch is loaded
     if plan:
         from fireforge.jobs.plan import plan as look_ahead
 

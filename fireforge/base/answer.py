@@ -78,7 +78,8 @@ class Answer(Value):
       infeasible_because: which are not; "" where all are.
       spec: the network.
       trial: digest of the training behind it; "" in records that did not keep it.
-      epochs: passes over the training part that its weights saw, over all rungs; None in records that did not keep it.
+      epochs: passes over the training part that the network's weights saw in all rungs of the run; None in records that
+        did not keep it.
       cost: of the network, counted before training.
       baseline: the best one on the validation part.
       instead: the baseline that makes the network needless, because it meets all limits at no less accuracy on the

@@ -16,7 +16,7 @@ from fireforge.jobs.timetable import seconds_of
 from fireforge.nets.families import NETWORKS
 
 
-def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path) -> None:
+def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path, writes: bool = True) -> None:
     """Refuse what a build would refuse later: data that is not there, a place, a time, runs to go back to.
 
     Args:
@@ -24,11 +24,13 @@ def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path) -> None
       budget: limits and time.
       wish: an earlier run and a run to replay are looked for.
       folder: of the run, there or not.
+      writes: whether it will be written in.
 
     Raises:
       FireforgeError: the first of these that cannot be.
     """
-    check_place(folder)
+    if writes:
+        check_place(folder)
     replay = past_of(wish.replay, folder)
     if replay is None:
         seconds_of(budget)

@@ -7,14 +7,16 @@ import math
 
 from fireforge.base.value import Json
 from fireforge.jobs.crew import Crew
-from fireforge.jobs.pace import Pace
+from fireforge.jobs.pace import COMPILED_PROBE, Pace
 from fireforge.jobs.search import Course, Plan, Search
 from fireforge.space.halving import Rung
+from fireforge.space.survey import Candidate
 from fireforge.train.loop import NORMS_LEAST
 
 JUDGED = (1_000, 2_000)  # validation pictures of the first rungs; the others look at all
 TOGETHER_LEAST_S = 60.0  # of the last rung, below which it is not worth a try whether all cores pay
-COMPILE_LEAST_S = 600.0  # of a last training, below which it is not worth a try whether compiled kernels pay
+COMPILE_LEAST_S = 600.0  # of a last training, below which it is not worth a try whether compiled kernels pay ...
+COMPILE_SHARE = 0.05  # ... and the share of it that the steps of the try may take
 LOOK = 0.4  # of a training picture's time, to look at one without training
 WHOLE_EPOCHS = 5  # from so many epochs on, an epoch takes all pictures
 LEAST_PICTURES = 256
@@ -46,21 +48,29 @@ def _rows(plan: Plan, rung: Rung, crew: Crew, pace: Pace, *, judged: int) -> Jso
     speedup = 1.0
     if rung.last and _is_large(search, rung, crew, pace):
         speedup = pace.speedup(plan.trial(rung.candidates[0], Course(epochs=1)))
-    together = speedup > 1
-    threads, candidates = (crew.size, rung.candidates[:1]) if together else (1, rung.candidates)
-
-    def each_s() -> float:
-        return search.clock.left() * rung.step.share / math.ceil(len(candidates) * threads / crew.size)
-
+    threads, candidates = (crew.size, rung.candidates[:1]) if speedup > 1 else (1, rung.candidates)
+    share = rung.step.share / math.ceil(len(candidates) * threads / crew.size)
     gains = [1.0] * len(candidates)
-    if rung.last and COMPILE_LEAST_S <= each_s() < math.inf:
-        gains = [pace.compiled_gain(plan.trial(one, Course(epochs=1, threads=threads))) for one in candidates]
+    if rung.last:
+        gains = [_compiled(plan, one, pace, threads=threads, share=share) for one in candidates]
     spent = (min(judged or math.inf, len(search.scene.part("val"))) + NORMS_LEAST) * LOOK
-    paid = [gain * speedup * each_s() / pace.seconds(one) - spent for one, gain in zip(candidates, gains)]
+    left_s = search.clock.left()
+    paid = [gain * speedup * left_s * share / pace.seconds(one) - spent for one, gain in zip(candidates, gains)]
     return [
         {**_length(pictures, samples, rung.step.most_epochs), "threads": threads, "compile": gain > 1}
         for pictures, gain in zip(paid, gains)
     ]
+
+
+def _compiled(plan: Plan, one: Candidate, pace: Pace, *, threads: int, share: float) -> float:
+    """What compiled kernels gain in a training with such a share of the time; 1 where a trial would cost too much."""
+    search = plan.search
+    trial = plan.trial(one, Course(epochs=1, threads=threads))
+    each_s = search.clock.left() * share
+    trial_s = 2 * COMPILED_PROBE[1] * trial.recipe.batch * pace.seconds(one)
+    if not COMPILE_LEAST_S <= each_s < math.inf or trial_s > COMPILE_SHARE * each_s:
+        return 1.0
+    return pace.compiled_gain(trial, samples=len(search.scene.part("train")))
 
 
 def _is_large(search: Search, rung: Rung, crew: Crew, pace: Pace) -> bool:

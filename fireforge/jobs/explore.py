@@ -13,7 +13,7 @@ import numpy as np
 from fireforge.base.budget import Budget
 from fireforge.base.candidates import Candidates
 from fireforge.base.counted import Counted
-from fireforge.base.errors import Exit, FireforgeError, lookup
+from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.progress import Update
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json
@@ -24,12 +24,11 @@ from fireforge.jobs.deliver import card_bytes
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
-from fireforge.jobs.prospect import DRAWS
+from fireforge.jobs.prospect import DRAWS, named_network
 from fireforge.jobs.scene import sizes_in_time
 from fireforge.jobs.search import Course, Plan, Search
 from fireforge.jobs.timetable import EXPLORE_SHARE
 from fireforge.jobs.untrained import quick_enough, within
-from fireforge.nets.families import NETWORKS
 from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve, winner_of
 from fireforge.space.promise import worth
 from fireforge.space.spaces import SPACES
@@ -40,7 +39,6 @@ LAST_PICTURES = 600_000  # ... if it can see so many pictures ...
 LAST_EPOCHS = (14, 80)  # ... which are at least and at most so many epochs ...
 WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
 FEWEST = 60  # ... unless fewer than these are: then the nearest
-NAMED_PX = 128  # side of the input of a network that is asked for by name, at most
 EARLIER = 3  # networks of an earlier run that start beside the new ones
 MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
 LADDER_WHY = "the broadest search whose shortest form fits the time"
@@ -66,7 +64,7 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     run = search.run
     mirror = bool(run.choice("mirror", lambda: mirrors(search.scene), why=MIRROR_WHY))
     with Crew(search.device, data_bytes=_data_bytes(search)) as crew, ends_early(search.clock, crew):
-        kept = (named(search),) if search.net else _survey(search, budget)
+        kept = (_named(search),) if search.net else _survey(search, budget)
         plan = Plan(search=search, mirror=mirror)
         pace = Pace(run, search.clock, crew, plan.orders(()))
         plan = plan.with_manners(
@@ -114,26 +112,10 @@ def _sizes(search: Search) -> list[tuple[int, int]]:
     return [(height, width) for height, width in search.run.choice("sizes", choose, why=SIZES_WHY)]
 
 
-def named(search: Search) -> Candidate:
-    """The one network that was asked for by name, at the greatest of the sizes up to NAMED_PX.
-
-    Args:
-      search: its `net` is the name.
-
-    Returns:
-      The network, counted.
-
-    Raises:
-      FireforgeError: UNKNOWN_NAME, or BAD_SPEC where it cannot take the pictures.
-    """
+def _named(search: Search) -> Candidate:
     scene = search.scene
-    size = max((size for size in scene.sizes if min(size) <= NAMED_PX), default=scene.sizes[0])
-    preset = lookup(NETWORKS, search.net, "network")
-    found = counted(preset(len(scene.dataset.labels), input_shape=(scene.steps.channels, *size)))
-    if found is None:
-        shape = " x ".join(map(str, (scene.steps.channels, *size)))
-        raise FireforgeError("BAD_SPEC", f"{search.net} cannot take pictures of {shape}", do="a larger --image-size")
-    return found
+    classes, channels = len(scene.dataset.labels), scene.steps.channels
+    return named_network(search.net, classes=classes, channels=channels, sizes=scene.sizes)
 
 
 def _middling(kept: Sequence[Candidate], size: tuple[int, int]) -> list[Candidate]:

@@ -41,7 +41,8 @@ TOGETHER = 0.25  # a winner that trains longer is worth more than a second netwo
 TYPICAL = 4e9  # work that one core of 2020 does in a second
 FASTER = 1.05  # another manner must gain so much ...
 COMPILED_FASTER = 1.1  # ... and compiled kernels so much, since some seconds go before they are there
-COMPILED_PROBE = (2, 42)  # batches of the two trainings that tell a compiled step's time from what comes before it
+COMPILED_PROBE = (2, 42)  # batches of the two trainings that tell a compiled step's time from what comes before it ...
+FEWEST_COMPILED = 5  # ... of which the longer one must have so many times as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ class Pace:
         together = fmean(self._short([with_all], pictures)[0] for _ in range(2))  # while the other workers rest
         return alone / together if alone / together > 1 + (self._crew.size - 1) * TOGETHER else 1.0
 
-    def compiled_gain(self, trial: Trial) -> float:
+    def compiled_gain(self, trial: Trial, *, samples: int) -> float:
         """How many times faster a training is with compiled kernels, once these are there.
 
         Making them takes some ten seconds, so a short training of few batches goes first and counts for nothing; two
@@ -159,14 +160,16 @@ class Pace:
 
         Args:
           trial: the network that would train, in the manner and on the threads that it would have.
+          samples: pictures that there are.
 
         Returns:
-          The ratio of times; 1 where this machine has no compiler, where the network cannot be compiled, or where it
-          gains less than COMPILED_FASTER.
+          The ratio of times; 1 where this machine has no compiler, where the network cannot be compiled or diverges
+          when it is, where pictures or time do not suffice for a trial, or where it gains less than COMPILED_FASTER.
         """
-        if not compilable(on_cpu=self._crew.on_cpu):
+        most = samples // trial.recipe.batch
+        few, many = (min(number, most) * trial.recipe.batch for number in COMPILED_PROBE)
+        if not compilable(on_cpu=self._crew.on_cpu) or many < FEWEST_COMPILED * few:
             return 1.0
-        few, many = (number * trial.recipe.batch for number in COMPILED_PROBE)
         compiled = trial.replace(recipe=trial.recipe.replace(compile=True))
         try:
             self._short([compiled], few)
@@ -178,7 +181,7 @@ class Pace:
         self._short([trial], WARM_UP)
         steps_s = many * a_picture_s[1] - few * a_picture_s[0]
         gain = self._short([trial], many)[0] * (many - few) / max(steps_s, 1e-9)
-        return gain if gain > COMPILED_FASTER else 1.0
+        return gain if gain > COMPILED_FASTER and not self._clock.over() else 1.0
 
     def _told(self) -> list[Rate]:
         """Of the trials in the record, which is read again only when it has grown."""
@@ -246,7 +249,8 @@ def _in_manner(recipe: Recipe, precision: str, layout: str) -> Recipe:
 
 
 def _tells(record: RunRecord) -> bool:
-    return not record.error and record.trial.threads == 1 and record.metrics["train/epoch"][-1] > 0
+    usual = record.trial.threads == 1 and not record.trial.recipe.compile
+    return not record.error and usual and record.metrics["train/epoch"][-1] > 0
 
 
 def _rate_of(record: RunRecord) -> Rate:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,15 @@ from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import choose_steps
 from fireforge.data.split import split
-from fireforge.jobs.prospect import DRAWS, Prospect, prospects
+from fireforge.jobs.prospect import DRAWS, Prospect, drawn, named_network, prospects
 from fireforge.jobs.scene import FIRST_PX, VAL_MOST, VAL_SHARE, sizes_in_time, sizes_of
 from fireforge.jobs.timetable import Timetable, seconds_of, timetable
 from fireforge.jobs.usual import Usual, usual_for
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.space.halving import LADDERS, fitting_ladder
+from fireforge.space.survey import COUNTED_LIMITS, Candidate
 
-COUNTED_LIMITS = ("max_bytes", "max_energy_mj")  # such as a network is held against before it is trained
+Networks = Mapping[str, tuple[Candidate, ...]]  # of each space, or under its own name
 CONVNET = "convnet"  # the baseline that is a network
 LOOKED_AT = 64  # pictures that are decoded, to know sizes, colour and time
 PASSES = 3  # times that loading decodes each picture: to check it, for statistics and sizes, and to keep it
@@ -74,7 +75,7 @@ class Plan(Value):
       channels: of the network's input.
       sizes: (H, W) of the inputs that are tried.
       baselines: that the network must beat.
-      spaces: a few networks of each design space, counted.
+      spaces: a few networks of each design space, counted, or the one that was asked for by name.
       net: the one network that is trained alone where it was asked for by name; "" to search the spaces.
       counted: networks that the build counts.
       trained: trainings of these, about.
@@ -140,10 +141,8 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
     sizes = (
         (steps.crop,) if wish.image_size else _sizes(steps, pictures=pictures, seconds=shares.explore + shares.train)
     )
-    inputs = [(steps.channels, *size) for size in sizes]
-    found = prospects(classes, inputs, budget, seed=wish.seed)
-    limits = {name: getattr(budget, name) for name in COUNTED_LIMITS if getattr(budget, name) is not None}
-    lone = {name: prospects(classes, inputs, Budget(**{name: limit}), seed=wish.seed) for name, limit in limits.items()}
+    networks = _networks(wish, classes, steps.channels, sizes)
+    found = prospects(networks, budget)
     usual = usual_for(
         gray=steps.channels == 1,
         side_px=min(int(np.median(seen[:, 0])), int(np.median(seen[:, 1]))),
@@ -165,7 +164,7 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
         width_px=_spread(seen[:, 1]),
         looked_at=len(some),
         channels=steps.channels,
-        sizes=sizes,
+        sizes=((networks[wish.net][0].spec.input_shape[1:],) if wish.net else sizes),
         baselines=(*BASELINES, CONVNET),
         spaces=found,
         net=wish.net,
@@ -173,9 +172,16 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
         trained=1 if wish.net else _trained(found, shares, pictures=len(parts.train)),
         time=shares,
         usual=usual,
-        outlook=_outlook(budget, lone, usual, float(each.mean())),
+        outlook=_outlook(budget, networks, usual, float(each.mean())),
         seconds=round(time.monotonic() - begun, 2),
     )
+
+
+def _networks(wish: Wish, classes: int, channels: int, sizes: Sequence[tuple[int, int]]) -> Networks:
+    """The one network that was asked for by name, under that; otherwise a few of each space."""
+    if wish.net:
+        return {wish.net: (named_network(wish.net, classes=classes, channels=channels, sizes=sizes),)}
+    return drawn(classes, [(channels, *size) for size in sizes], seed=wish.seed)
 
 
 def _sizes(steps: ImageSteps, *, pictures: int, seconds: float) -> tuple[tuple[int, int], ...]:
@@ -206,17 +212,15 @@ def _trained(found: tuple[Prospect, ...], shares: Timetable, *, pictures: int) -
     return sum(step.number for step in LADDERS[ladder])
 
 
-def _outlook(
-    budget: Budget, found: Mapping[str, tuple[Prospect, ...]], usual: tuple[Usual, ...], per_class: float
-) -> tuple[Outlook, ...]:
+def _outlook(budget: Budget, networks: Networks, usual: tuple[Usual, ...], per_class: float) -> tuple[Outlook, ...]:
     lines = []
     for name in LIMITS:
         limit = getattr(budget, name)
         if limit is None:
             continue
         tight, words = None, "measured on the file at the end, on this machine; not predicted"
-        if name in found:
-            tight, words = _of_cost(name, found[name])
+        if name in COUNTED_LIMITS:
+            tight, words = _of_cost(name, prospects(networks, Budget(**{name: limit})))
         if name == "min_accuracy":
             tight, words = _of_accuracy(limit, usual, per_class)
         told = f"{LIMIT_WORDS[name]} {limit_words(name, limit, None)[0]}: {words}"

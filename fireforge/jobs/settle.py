@@ -153,7 +153,7 @@ def settle(scene: Scene, run: RunFolder, winner: RunRecord, deliveries: Sequence
 
 
 def _epochs(run: RunFolder, winner: RunRecord, pictures: int) -> float:
-    """Passes over so many pictures that a trial's weights saw, those of the trials that it went on from included."""
+    """Passes over so many pictures that a trial's weights saw in this run, those it went on from included; QAT not."""
     known = {record.trial_digest: record for record in (*run.earlier(), *run.trials().values())}
     seen, record = 0.0, winner
     while True:
@@ -164,7 +164,7 @@ def _epochs(run: RunFolder, winner: RunRecord, pictures: int) -> float:
 
 
 def _foretold(scene: Scene, winner: RunRecord, form: str) -> Prediction:
-    """The size of the file, as the search counted it before anything was trained."""
+    """The size of the file, from its graph alone, as the search counts its candidates in int8 before training."""
     size = onnx_bytes(build_graph(winner.trial.spec), form=form, card_bytes=card_bytes(scene))
     return Prediction(name="bytes", value=size, how="counted from the graph before training")
 

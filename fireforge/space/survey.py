@@ -17,6 +17,8 @@ from fireforge.cost.filesize import onnx_bytes
 from fireforge.nets.families import build_graph
 from fireforge.space.spaces import SpaceFn
 
+COUNTED_LIMITS = ("max_bytes", "max_energy_mj")  # of Budget: what a network is held against before it is trained
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -116,16 +118,19 @@ def excess(candidate: Candidate, budget: Budget) -> dict[str, float]:
 
     Args:
       candidate: counted.
-      budget: max_bytes and max_energy_mj are used.
+      budget: its COUNTED_LIMITS are used.
 
     Returns:
       Name of the limit to the share that the candidate is over it, such as 0.5 for one and a half times as much.
     """
-    figures = {
-        "max_bytes": (candidate.bytes, budget.max_bytes),
-        "max_energy_mj": (candidate.energy_mj, budget.max_energy_mj),
-    }
-    return {name: value / limit - 1 for name, (value, limit) in figures.items() if limit is not None and value > limit}
+    limits = {name: getattr(budget, name) for name in COUNTED_LIMITS}
+    shares = {name: figure(candidate, name) / limit - 1 for name, limit in limits.items() if limit is not None}
+    return {name: share for name, share in shares.items() if share > 0}
+
+
+def figure(candidate: Candidate, limit: str) -> float:
+    """What is held against a limit of COUNTED_LIMITS."""
+    return candidate.bytes if limit == "max_bytes" else candidate.energy_mj
 
 
 def _distance(candidate: Candidate, budget: Budget) -> tuple[float, int]:

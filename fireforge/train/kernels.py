@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -48,14 +49,27 @@ def forward_of(module: nn.Module, recipe: Recipe) -> Forward:
         return module
     torch.compiler.reset()  # of other networks in this process: after some of them it would no longer compile
     compiled = torch.compile(module)
+    return lambda inputs: compiled(inputs) if len(inputs) == recipe.batch else module(inputs)
 
-    def forward(inputs: torch.Tensor) -> torch.Tensor:
-        if len(inputs) != recipe.batch:
-            return module(inputs)  # type: ignore[no-any-return]
-        try:
-            return compiled(inputs)  # type: ignore[no-any-return]
-        except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise FireforgeError("NOT_COMPILED", reason, do="a recipe without compile, or CXX=PATH") from error
 
-    return forward
+@contextlib.contextmanager
+def making(recipe: Recipe) -> Iterator[None]:
+    """Around a step: kernels are made when they are first called, those of the backward pass too.
+
+    Args:
+      recipe: its compile is used.
+
+    Raises:
+      FireforgeError: NOT_COMPILED, if they cannot be made.
+    """
+    if not recipe.compile:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    try:
+        yield
+    except (TorchDynamoException, InductorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise FireforgeError("NOT_COMPILED", reason, do="a C++ compiler in PATH or CXX, or no compile") from error

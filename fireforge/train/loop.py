@@ -24,7 +24,7 @@ from fireforge.train.checkpoint import Course, load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
-from fireforge.train.kernels import Forward, forward_of
+from fireforge.train.kernels import Forward, forward_of, making
 from fireforge.train.layout import layout_of, sound
 from fireforge.train.norms import refresh_norms
 from fireforge.train.optimizer import make_optimizer
@@ -171,7 +171,8 @@ def train_epoch(
     rate, steps, seen = 0.0, 0, 0
     for inputs, targets in batches(task.ready.train, task.batching, epoch=epoch, world=task.world):
         rate = learning_rate(task.recipe, epoch * per_epoch + steps, per_epoch)
-        loss, right = train_step(forward, optimizer, inputs, targets, rate=rate, recipe=task.recipe)
+        with making(task.recipe):
+            loss, right = train_step(forward, optimizer, inputs, targets, rate=rate, recipe=task.recipe)
         sums += torch.stack([loss * len(inputs), right])
         if ema is not None:
             ema.update(module)

@@ -11,14 +11,12 @@ import pytest
 pytest.importorskip("torch")
 
 from fireforge.base.deadline import Deadline
-from fireforge.base.value import Json
-from fireforge.jobs import courses as file
 from fireforge.jobs.courses import COMPILE_LEAST_S, JUDGED, LEAST_PICTURES, LOOK, WHOLE_EPOCHS, _length, courses_of
 from fireforge.jobs.search import Course
-from fireforge.space.halving import LADDERS, Rung
+from fireforge.space.halving import Rung, Step
 from fireforge.train.loop import NORMS_LEAST
 
-SAMPLES, VAL = 1_000, 3_000
+SAMPLES, VAL, BATCH = 1_000, 3_000, 100
 
 
 def test_lengths_of_trainings_by_hand() -> None:
@@ -35,21 +33,22 @@ def test_lengths_of_trainings_by_hand() -> None:
 
 
 class Pace:
-    """A thousandth of a second a picture; all cores and compiled kernels gain what they are told to."""
+    """So many seconds a picture; all cores and compiled kernels gain what they are told to."""
 
-    def __init__(self, *, speedup: float = 1.0, compiled: float = 1.0) -> None:
+    def __init__(self, *, speedup: float = 1.0, compiled: float = 1.0, picture_s: float = 1e-3) -> None:
         self.asked: list[str] = []
-        self._speedup, self._compiled = speedup, compiled
+        self._speedup, self._compiled, self._picture_s = speedup, compiled, picture_s
 
     def seconds(self, one: str) -> float:
-        return 1e-3
+        return self._picture_s
 
-    def speedup(self, trial: Json) -> float:
+    def speedup(self, trial: SimpleNamespace) -> float:
         self.asked.append("speedup")
         return self._speedup
 
-    def compiled_gain(self, trial: Json) -> float:
-        self.asked.append(f"compiled on {trial['course'].threads}")
+    def compiled_gain(self, trial: SimpleNamespace, *, samples: int) -> float:
+        assert samples == SAMPLES
+        self.asked.append(f"compiled on {trial.course.threads}")
         return self._compiled
 
 
@@ -60,9 +59,9 @@ def courses(pace: Pace, *, seconds: float, rung: int, last: bool, names: str = "
     run = SimpleNamespace(choice=lambda name, choose, why: choose())
     plan = SimpleNamespace(
         search=SimpleNamespace(scene=scene, run=run, clock=clock),
-        trial=lambda one, course: {"one": one, "course": course},
+        trial=lambda one, course: SimpleNamespace(course=course, recipe=SimpleNamespace(batch=BATCH)),
     )
-    step = LADDERS["broad"][-1].__class__(number=2, share=0.5, least_epochs=1, least_pictures=1, most_epochs=10**6)
+    step = Step(number=2, share=0.5, least_epochs=1, least_pictures=1, most_epochs=10**6)
     told = Rung(index=rung, step=step, candidates=tuple(names), last=last)  # type: ignore[arg-type]
     return courses_of(plan, told, SimpleNamespace(size=2), pace)  # type: ignore[arg-type]
 
@@ -99,9 +98,17 @@ def test_compiled_kernels_are_tried_for_long_last_trainings_on_the_threads_that_
 
 
 @pytest.mark.parametrize("seconds", [1.8 * COMPILE_LEAST_S, math.inf])
-def test_short_and_endless_trainings_try_none(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "COMPILE_LEAST_S", COMPILE_LEAST_S)
+def test_short_and_endless_trainings_try_none(seconds: float) -> None:
     pace = Pace(compiled=2.0)
     found = courses(pace, seconds=seconds, rung=3, last=True)
     assert not any(course.compile for course in found)
     assert not any(name.startswith("compiled") for name in pace.asked)
+
+
+@pytest.mark.parametrize(("picture_s", "tried"), [(3e-3, True), (5e-3, False)])
+def test_a_try_that_costs_over_a_twentieth_of_the_training_is_left_out(picture_s: float, tried: bool) -> None:
+    """Two times 42 batches of 100 pictures take 25 and 42 s; a twentieth of 660 s is 33 s."""
+    pace = Pace(speedup=1.5, compiled=2.0, picture_s=picture_s)
+    found = courses(pace, seconds=2.2 * COMPILE_LEAST_S, rung=3, last=True)
+    assert [course.compile for course in found] == [tried]
+    assert ("compiled on 2" in pace.asked) is tried

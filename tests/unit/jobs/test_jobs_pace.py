@@ -281,7 +281,7 @@ def test_compiled_kernels_are_measured_without_the_time_that_making_them_takes(
         return 1e-3 / gain + MAKING_S / trial.pictures if trial.recipe.compile else 1e-3
 
     crew = TimedCrew(seconds)
-    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16), threads=2)) == pytest.approx(told)
+    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16), threads=2), samples=9_999) == pytest.approx(told)
     assert {trial.threads for trials in crew.asked for trial in trials} == {2}
     assert all(
         trial.pictures % trial.recipe.batch == 0
@@ -294,8 +294,38 @@ def test_compiled_kernels_are_measured_without_the_time_that_making_them_takes(
 def test_without_a_compiler_nothing_is_tried(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "compilable", lambda *, on_cpu: False)
     crew = TimedCrew(by_manner)
-    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16))) == 1.0
+    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16)), samples=9_999) == 1.0
     assert crew.asked == []
+
+
+@pytest.mark.parametrize(("samples", "told"), [(9_999, 1.5), (1_000, 1.5), (600, 1.0)])
+def test_few_pictures_give_a_shorter_trial_or_none(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, samples: int, told: float
+) -> None:
+    """Of 1,000 pictures 15 whole batches of 64 are taken, of 600 nine, which are fewer than five times two."""
+    monkeypatch.setattr(file, "compilable", lambda *, on_cpu: True)
+
+    def seconds(trial: Trial, together: int) -> float:
+        assert trial.pictures <= samples
+        return 1e-3 / 1.5 + MAKING_S / trial.pictures if trial.recipe.compile else 1e-3
+
+    crew = TimedCrew(seconds)
+    assert pace_of(run, crew).compiled_gain(trial_of(candidate(16)), samples=samples) == pytest.approx(told)
+    assert bool(crew.asked) is (told > 1)
+
+
+def test_a_trial_that_the_clock_cut_tells_nothing(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "compilable", lambda *, on_cpu: True)
+    crew = TimedCrew(lambda trial, together: 1e-4 if trial.recipe.compile else 1e-3)
+    assert pace_of(run, crew, clock=Deadline(0.0)).compiled_gain(trial_of(candidate(16)), samples=9_999) == 1.0
+
+
+def test_a_compiled_training_tells_nothing_of_others(run: RunFolder) -> None:
+    one = candidate(16)
+    run.journal.append("trial", record(trial_of(one), 3e-3).to_json())
+    fast = trial_of(one, rung=1, recipe=Recipe(epochs=9, compile=True))
+    run.journal.append("trial", record(fast, 1e-3).to_json())
+    assert pace_of(run, TimedCrew(by_manner)).seconds(one) == pytest.approx(3e-3)
 
 
 @pytest.mark.parametrize("code", ["NOT_COMPILED", "DATA_CHANGED"])
@@ -310,7 +340,7 @@ def test_a_network_that_cannot_be_compiled_trains_without(
 
     pace = pace_of(run, TimedCrew(failing))
     if code == "NOT_COMPILED":
-        assert pace.compiled_gain(trial_of(candidate(16))) == 1.0
+        assert pace.compiled_gain(trial_of(candidate(16)), samples=9_999) == 1.0
     else:
         with pytest.raises(FireforgeError, match=code):
-            pace.compiled_gain(trial_of(candidate(16)))
+            pace.compiled_gain(trial_of(candidate(16)), samples=9_999)

@@ -16,13 +16,17 @@ import pytest
 from fireforge.base.budget import Budget
 from fireforge.base.errors import FireforgeError
 from fireforge.base.settings import Wish
+from fireforge.cost.filesize import onnx_bytes
 from fireforge.jobs import scene as scene_file
 from fireforge.jobs import tell
+from fireforge.jobs.border import check
 from fireforge.jobs.plan import Plan, plan
 from fireforge.jobs.prospect import DRAWS, hopeless
 from fireforge.jobs.scene import look, sizes_in_time
 from fireforge.jobs.timetable import FINISH_SHARE, finish_seconds, seconds_of, timetable
 from fireforge.jobs.usual import USUAL, usual_for
+from fireforge.nets.families import build_graph
+from fireforge.nets.resnet import small_resnet
 from fireforge.space.spaces import SPACES
 
 DATA = Path(os.environ.get("FIREFORGE_DATA", "/absent"))
@@ -74,6 +78,20 @@ def test_a_network_that_was_asked_for_by_name_is_told_alone(digits: Plan) -> Non
     line = next(line for line in tell.plan(found) if line.startswith("networks"))
     assert line == "networks  resnet-small; inputs 8 x 8 px; trained alone"
     assert digits.net == ""
+    size = onnx_bytes(build_graph(small_resnet(10, input_shape=(1, 8, 8))), form="int8")
+    for limit, tight in ((size, False), (size - 1, True)):
+        held = plan("digits", budget=Budget(max_bytes=limit), wish=Wish(net="resnet-small")).outlook
+        assert [row.tight for row in held] == [tight]
+    with pytest.raises(FireforgeError, match="UNKNOWN_NAME"):
+        plan("digits", wish=Wish(net="nonsense"))
+
+
+def test_a_plan_writes_nothing_and_needs_no_place_to_write(tmp_path: Path) -> None:
+    file = tmp_path / "a file"
+    file.write_text("in the way of a folder")
+    check("digits", budget=Budget(), wish=Wish(), folder=file / "run", writes=False)
+    with pytest.raises(FireforgeError):
+        check("digits", budget=Budget(), wish=Wish(), folder=file / "run")
 
 
 def test_what_is_tried_is_what_the_build_tries(digits: Plan) -> None:

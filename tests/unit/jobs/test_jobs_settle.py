@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
 from fireforge.base.record import Facts
 from fireforge.jobs.deliver import Delivery
+from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.settle import _epochs, choose
 
 
@@ -75,3 +77,13 @@ def test_passes_are_those_of_all_rungs_whose_weights_it_goes_on_from_by_hand() -
     run = SimpleNamespace(earlier=lambda: (first,), trials=lambda: {"b": second, "c": last, "d": other})
     assert _epochs(run, last, 100) == 5.9  # type: ignore[arg-type]
     assert _epochs(run, trained("e", "gone", 100, 0.25), 100) == 0.25  # type: ignore[arg-type]
+
+
+def test_the_bytes_that_were_foretold_are_those_of_the_file(built: Path) -> None:
+    """Counted with the longest numbers that its card could hold, so at most some hundred too many, never too few."""
+    with RunFolder(built) as run:
+        told, answer = run.entry("prediction"), run.entry("answer")
+    real = (built / answer["model"]["path"]).stat().st_size
+    assert told["name"] == "bytes"
+    assert real <= told["value"] <= real + 300
+    assert answer["epochs"] > 1

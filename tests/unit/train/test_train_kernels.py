@@ -13,11 +13,15 @@ pytest.importorskip("torch")
 
 import torch
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import InductorError
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.trial import Recipe, Trial
-from fireforge.train.kernels import compilable, forward_of
+from fireforge.train.kernels import compilable, forward_of, making
 from fireforge.train.trial import run_trial
+
+COMPILED = Recipe(epochs=1, batch=4, compile=True)
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -56,15 +60,27 @@ def test_a_training_uses_them_for_each_whole_batch(
     assert record.weights_sha256 == plain.weights_sha256
 
 
-def test_kernels_that_cannot_be_made_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_that_cannot_be_made_are_told() -> None:
+    """Those of the forward pass and, made later, those of the backward pass; other errors stay what they are."""
+    for error in (TorchDynamoException("no compiler\nand a long tale"), InductorError(OSError("no compiler"))):
+        with pytest.raises(FireforgeError, match=r"NOT_COMPILED: .*no compiler") as caught, making(COMPILED):
+            raise error
+        assert "tale" not in str(caught.value)
+    with pytest.raises(ZeroDivisionError), making(COMPILED):
+        raise ZeroDivisionError
+    with pytest.raises(TorchDynamoException), making(Recipe(epochs=1)):
+        raise TorchDynamoException("of somebody else")
+
+
+def test_a_training_whose_kernels_cannot_be_made_is_told(
+    make_trial: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(inputs: torch.Tensor) -> torch.Tensor:
-        raise torch._dynamo.exc.TorchDynamoException("no compiler\nand a long tale")
+        raise TorchDynamoException("no compiler")
 
     monkeypatch.setattr(torch, "compile", lambda module: failing)
-    forward = forward_of(nn.Linear(3, 2), Recipe(epochs=1, batch=4, compile=True))
-    with pytest.raises(FireforgeError, match=r"^NOT_COMPILED: no compiler;") as caught:
-        forward(torch.randn(4, 3))
-    assert "tale" not in str(caught.value)
+    with pytest.raises(FireforgeError, match="NOT_COMPILED: no compiler"):
+        run_trial(make_trial(compile=True, epochs=1), folder=tmp_path)
 
 
 def test_what_a_machine_must_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -74,7 +90,9 @@ def test_what_a_machine_must_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     (tmp_path / "clang++").write_text("#!/bin/sh\n")
     (tmp_path / "clang++").chmod(0o755)
     assert compilable(on_cpu=True)
-    assert compilable(on_cpu=False) == (importlib.util.find_spec("triton") is not None)
+    for there in (True, False):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, there=there: name if there else None)
+        assert compilable(on_cpu=False) is there
 
 
 @pytest.mark.slow
