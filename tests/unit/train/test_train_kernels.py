@@ -62,7 +62,7 @@ def test_a_training_uses_them_for_each_whole_batch(
 
 def test_kernels_that_cannot_be_made_are_told() -> None:
     """Those of the forward pass and, made later, those of the backward pass; other errors stay what they are."""
-    for error in (TorchDynamoException("no compiler\nand a long tale"), InductorError(OSError("no compiler"))):
+    for error in (TorchDynamoException("no compiler\nand a long tale"), InductorError(OSError("no compiler"), None)):
         with pytest.raises(FireforgeError, match=r"NOT_COMPILED: .*no compiler") as caught, making(COMPILED):
             raise error
         assert "tale" not in str(caught.value)
