@@ -13,6 +13,7 @@ import typer
 
 from fireforge.base.errors import Exit, FireforgeError
 
+UsageError: Any = typer.BadParameter.__mro__[1]  # which typer itself does not name
 app = typer.Typer(
     help="Labelled images and a budget in; the smallest, fastest network that meets it out, with the evidence.",
     add_completion=False,
@@ -30,19 +31,29 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def main() -> None:
-    """Run the command line; an error of ours becomes one line and an exit code."""
+    """Run the command line; an error of ours, or in what was typed, becomes one line and an exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except FireforgeError as error:
         print(error.line(), file=sys.stderr)
-        sys.exit(int(error.exit_code))
-    except SystemExit as ended:
-        if ended.code == int(Exit.INTERRUPTED):
-            print("interrupted; the same command goes on from here", file=sys.stderr)
-        raise
+        code = int(error.exit_code)
+    except UsageError as error:
+        print(_misused(error).line(), file=sys.stderr)
+        code = int(Exit.BAD_INPUT)
+    except typer.Abort:
+        code = int(Exit.INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(int(Exit.DONE))
+        code = int(Exit.DONE)
+    if code == int(Exit.INTERRUPTED):
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+    sys.exit(code or int(Exit.DONE))
+
+
+def _misused(error: Any) -> FireforgeError:
+    """An unknown verb or option, a value that is none, or what is missing."""
+    verb = error.ctx.command_path if error.ctx else "fireforge"
+    return FireforgeError("BAD_USAGE", " ".join(error.format_message().split()).rstrip("."), do=f"{verb} --help")
 
 
 @app.callback(invoke_without_command=True)

@@ -287,3 +287,23 @@ def test_without_a_verb_it_tells_what_to_try(fireforge) -> None:
     assert done.returncode == 0
     assert "fireforge build digits" in done.stdout
     assert "instructions" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("build", "digits", "--nope"), "BAD_USAGE: No such option: --nope"),
+        (("nope",), "BAD_USAGE: No such command 'nope'; try: "),
+        (("build",), "BAD_USAGE: Missing argument"),
+        (("build", "digits", "--seed", "many"), "BAD_USAGE: Invalid value for '--seed'"),
+    ],
+)
+def test_what_is_typed_wrong_gets_one_line_and_names_the_help(
+    fireforge, tmp_path: Path, words: tuple[str, ...], line: str
+) -> None:
+    done = fireforge(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.rstrip().endswith("--help")
+    assert list(tmp_path.iterdir()) == []
