@@ -166,7 +166,7 @@ def _epochs(run: RunFolder, winner: RunRecord, pictures: int) -> float:
 def _foretold(scene: Scene, winner: RunRecord, form: str) -> Prediction:
     """The size of the file, from its graph alone, as the search counts its candidates in int8 before training."""
     size = onnx_bytes(build_graph(winner.trial.spec), form=form, card_bytes=card_bytes(scene))
-    return Prediction(name="bytes", value=size, how="counted from the graph before training")
+    return Prediction(name="bytes", value=size, how="counted from the graph alone")
 
 
 def write_result(run: RunFolder, answer: Answer) -> None:

@@ -271,16 +271,17 @@ def test_one_worker_has_nothing_to_gain(run: RunFolder) -> None:
 MAKING_S = 12.0  # until the kernels are there
 
 
+def by_kernels(gain: float) -> Seconds:
+    """Compiled kernels gain so much, once they are made."""
+    return lambda trial, together: 1e-3 / gain + MAKING_S / trial.pictures if trial.recipe.compile else 1e-3
+
+
 @pytest.mark.parametrize(("gain", "told"), [(1.5, 1.5), (1.05, 1.0), (0.8, 1.0)])
 def test_compiled_kernels_are_measured_without_the_time_that_making_them_takes(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, gain: float, told: float
 ) -> None:
     monkeypatch.setattr(file, "compilable", lambda *, on_cpu: on_cpu)
-
-    def seconds(trial: Trial, together: int) -> float:
-        return 1e-3 / gain + MAKING_S / trial.pictures if trial.recipe.compile else 1e-3
-
-    crew = TimedCrew(seconds)
+    crew = TimedCrew(by_kernels(gain))
     assert pace_of(run, crew).compiled_gain(trial_of(candidate(16), threads=2), samples=9_999) == pytest.approx(told)
     assert {trial.threads for trials in crew.asked for trial in trials} == {2}
     assert all(
@@ -304,13 +305,9 @@ def test_few_pictures_give_a_shorter_trial_or_none(
 ) -> None:
     """Of 1,000 pictures 15 whole batches of 64 are taken, of 600 nine, which are fewer than five times two."""
     monkeypatch.setattr(file, "compilable", lambda *, on_cpu: True)
-
-    def seconds(trial: Trial, together: int) -> float:
-        assert trial.pictures <= samples
-        return 1e-3 / 1.5 + MAKING_S / trial.pictures if trial.recipe.compile else 1e-3
-
-    crew = TimedCrew(seconds)
+    crew = TimedCrew(by_kernels(1.5))
     assert pace_of(run, crew).compiled_gain(trial_of(candidate(16)), samples=samples) == pytest.approx(told)
+    assert all(trial.pictures <= samples for trials in crew.asked for trial in trials)
     assert bool(crew.asked) is (told > 1)
 
 
