@@ -138,9 +138,9 @@ class Answer(Value):
         better = self.beaten_by()
         if self.instead is not None:
             own = f"{self.instead.accuracy:.1%} on validation, {show_bytes(self.instead.bytes)}"
-            rows.append(("Simpler", f"{self.instead.name} needs no network, meets all limits and is no worse: {own}"))
+            rows.append(("Simpler", f"{self.instead.name} needs no search, meets all limits and is no worse: {own}"))
         elif better is not None:
-            rows.append(("Warning", f"{better.name} needs no network and is better: {better.accuracy:.1%}"))
+            rows.append(("Warning", f"{better.name} needs no search and is better: {better.accuracy:.1%}"))
         lines = [f"<tr><th>{html.escape(name)}</th><td>{html.escape(told)}</td></tr>" for name, told in rows]
         return f"<table>{''.join(lines)}</table>"
 

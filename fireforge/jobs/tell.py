@@ -331,9 +331,9 @@ def _beside_baseline(found: Answer) -> list[str]:
         simpler = found.instead
         figures = f"{simpler.accuracy:.1%} on validation, {show_bytes(simpler.bytes)}"
         figures += "" if simpler.latency_ms is None else f", {simpler.latency_ms:.2f} ms"
-        lines.append(f"SIMPLER: {simpler.name} needs no network, meets all limits and is no worse: {figures}")
+        lines.append(f"SIMPLER: {simpler.name} needs no search, meets all limits and is no worse: {figures}")
     elif found.beaten_by():
-        lines.append(f"WARNING: {base.name} needs no network and is better here; a longer --time may mend it")
+        lines.append(f"WARNING: {base.name} needs no search and is better here; a longer --time may mend it")
     return lines
 
 

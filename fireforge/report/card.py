@@ -122,7 +122,7 @@ def _summary(answer: Answer | None) -> str:
     lines = markdown_table(("Property", "Value"), rows)
     better = answer.beaten_by()
     if better is not None:
-        told = f"{markdown_escape(better.name)} needs no network and is better on the validation part"
+        told = f"{markdown_escape(better.name)} needs no search and is better on the validation part"
         lines = [f"**Warning: {told}.**", "", *lines]
     if not answer.feasible:
         lines = [f"**Infeasible: {markdown_escape(answer.infeasible_because)}**", "", *lines]

@@ -43,9 +43,7 @@ def _beaten(answer: Answer) -> Markup | None:
     better, own = answer.beaten_by(), answer.on_validation()
     if answer.instead is not None:
         simple = answer.instead
-        told = (
-            f" needs no network, keeps all limits and is no worse: {show.percent(simple.accuracy)} on the validation "
-        )
+        told = f" needs no search, keeps all limits and is no worse: {show.percent(simple.accuracy)} on the validation "
         told += f"part with {show.bytes_words(simple.bytes or None)}, the network {show.percent(own)}."
         return tag("p", tag("strong", "Simpler: "), parts.name(simple.name), told, class_="alarm")
     if better is None:
@@ -54,7 +52,7 @@ def _beaten(answer: Answer) -> Markup | None:
         f"{show.percent(better.accuracy)} on the validation part, the network {show.percent(own)}. More time may help."
     )
     return tag(
-        "p", tag("strong", "Warning: "), parts.name(better.name), " needs no network and has ", told, class_="alarm"
+        "p", tag("strong", "Warning: "), parts.name(better.name), " needs no search and has ", told, class_="alarm"
     )
 
 

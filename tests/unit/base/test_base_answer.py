@@ -112,5 +112,5 @@ def test_a_notebook_shows_a_table_and_names_stay_text() -> None:
         "min_accuracy", "0.99: not met with 0.98",
         "max_energy_mj", "2.5: not measured",
         "Infeasible", '"<b>"',
-        "Warning", "<i> needs no network and is better: 99.0%",
+        "Warning", "<i> needs no search and is better: 99.0%",
     ]  # fmt: skip

@@ -68,7 +68,7 @@ def test_less_than_one_pass_over_the_pictures_is_told(epochs: float | None, warn
             0.97,
             [
                 "on validation: 95.0%; baseline neighbours: 97.0%",
-                "WARNING: neighbours needs no network and is better here; a longer --time may mend it",
+                "WARNING: neighbours needs no search and is better here; a longer --time may mend it",
             ],
         ),
     ],
@@ -101,7 +101,7 @@ def test_what_now_is_five_lines_with_one_word_each_whatever_the_folder_is_called
 def test_a_baseline_that_makes_the_network_needless_is_named_instead_of_a_warning() -> None:
     best = BestBaseline(name="neighbours", accuracy=0.97, bytes=20_000, latency_ms=0.5)
     told = answer(ANSWER.replace(baseline=best, instead=best), Path("runs/x"))
-    simpler = "SIMPLER: neighbours needs no network, meets all limits and is no worse"
+    simpler = "SIMPLER: neighbours needs no search, meets all limits and is no worse"
     assert f"{simpler}: 97.0% on validation, 20,000 B, 0.50 ms" in told
     assert not any(line.startswith("WARNING") for line in told)
 

@@ -203,9 +203,9 @@ def test_headline_warns_where_a_baseline_is_better_on_validation(
     entries[-1].value["baseline"] = {"name": "<b>linear</b>", "accuracy": accuracy}
     folder = save_run(entries)
     told = "".join(read(folder)[1].text)
-    line = "Warning: <b>linear</b> needs no network and has 98.6 % on the validation part, the network 98.1 %."
+    line = "Warning: <b>linear</b> needs no search and has 98.6 % on the validation part, the network 98.1 %."
     assert (line in told) == warned
-    assert ("**Warning: &lt;b&gt;linear&lt;/b&gt; needs no network" in write_card(folder).read_text()) == warned
+    assert ("**Warning: &lt;b&gt;linear&lt;/b&gt; needs no search" in write_card(folder).read_text()) == warned
 
 
 def test_line_that_a_crash_cut_off_is_left_out(save_run: Save, entries: list[Entry]) -> None:

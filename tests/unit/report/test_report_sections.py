@@ -199,7 +199,7 @@ def test_simpler_answer_is_named_at_the_top(save_run: Save, entries: list[Entry]
     simple = BestBaseline(name="<b>linear</b>", accuracy=0.99, bytes=2640)
     entries[-1].value["instead"] = simple.to_json()
     head = " ".join(words(page(read_run(save_run(entries))).split("<nav")[0]).split())
-    assert "Simpler: <b>linear</b> needs no network, keeps all limits and is no worse: 99.0 %" in head
+    assert "Simpler: <b>linear</b> needs no search, keeps all limits and is no worse: 99.0 %" in head
     assert "with 2,640 B, the network 98.1 %" in head
 
 
