@@ -16,6 +16,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph, Node, TensorType
 from fireforge.base.infer import filled, infer
 from fireforge.base.ops.table import OPERATORS
+from fireforge.nets.fillers import LAWS, Filler, filler_of
 from fireforge.nets.functions import FUNCTIONS, border, even
 
 CONVS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -177,8 +178,8 @@ def arrays_of(module: GraphModule) -> dict[str, np.ndarray]:
     }
 
 
-def initialise(module: GraphModule, seed: int) -> None:
-    """Give the layers fresh random numbers that depend on the graph and the seed alone.
+def initialise(module: GraphModule, seed: int, *, fillers: Sequence[Filler] = ()) -> None:
+    """Give the layers fresh random numbers that depend on the graph, the fillers and the seed alone.
 
     Convolutions and matrix products that an activation follows (a batch norm may stand between) take He's normal
     distribution, variance 2 / fan-in; all others, the last one always, Xavier's, variance 2 / (fan-in + fan-out).
@@ -188,6 +189,7 @@ def initialise(module: GraphModule, seed: int) -> None:
     Args:
       module: changed in place; torch's global generator is neither read nor set.
       seed: any whole number.
+      fillers: how the authors of the network draw the numbers of its layers; see `fireforge.nets.families.fillers_of`.
 
     Source:
       He et al. 2015 (Delving Deep into Rectifiers), equation 10; Glorot and Bengio 2010, equation 12.
@@ -203,7 +205,10 @@ def initialise(module: GraphModule, seed: int) -> None:
             if name not in state or name in done:
                 continue
             held = state[name]
-            if node.op in PRODUCTS and i < 2 and held.ndim >= 2:
+            filler = filler_of(name.rpartition(".")[0], fillers)
+            if filler is not None and i:
+                _fill(held, filler, node=node, part=name.rpartition(".")[2], generator=generator)
+            elif node.op in PRODUCTS and i < 2 and held.ndim >= 2:
                 spread = _spread(node, tuple(held.shape), node.name in activated)
                 held.copy_(torch.randn(held.shape, generator=generator) * spread)
             elif node.op == "Gather" and i == 0 and held.is_floating_point():
@@ -213,6 +218,23 @@ def initialise(module: GraphModule, seed: int) -> None:
             else:
                 continue
             done.add(name)
+
+
+def _fill(held: Tensor, filler: Filler, *, node: Node, part: str, generator: torch.Generator) -> None:
+    """Draw one tensor of a layer by its authors' law; a normalization's statistics start as the identity."""
+    if part == "bias":
+        held.fill_(filler.bias)
+    elif part != "weight":
+        held.fill_(1.0 if part == "running_var" else 0.0)
+    else:
+        fan_in, fan_out = _fans(node, tuple(held.shape)) if node.op in PRODUCTS else (1, 1)
+        spread = LAWS[filler.law](fan_in, fan_out, filler.amount)
+        if spread.std is not None:
+            held.copy_(torch.randn(held.shape, generator=generator) * spread.std)
+        elif spread.bound is not None:
+            held.copy_((torch.rand(held.shape, generator=generator) * 2 - 1) * spread.bound)
+        else:
+            held.fill_(spread.value)
 
 
 def _activated(graph: Graph) -> set[str]:
@@ -231,13 +253,18 @@ def _activated(graph: Graph) -> set[str]:
 
 def _spread(node: Node, shape: tuple[int, ...], activated: bool) -> float:
     """Standard deviation of a fresh weight."""
+    fan_in, fan_out = _fans(node, shape)
+    return math.sqrt(2 / fan_in) if activated else math.sqrt(2 / (fan_in + fan_out))
+
+
+def _fans(node: Node, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Numbers that one output of a product is the sum of, and outputs that one input goes to."""
     attrs: Any = filled(node)
     turned = node.op == "Conv" or bool(attrs.get("transB"))  # (K, C, ...); the others hold (C, K, ...)
     taps = math.prod(shape[2:]) if node.op.startswith("Conv") else 1
     rows, columns = shape[:2] if node.op != "MatMul" else shape[-2:]
     rows = rows // attrs.get("group", 1)
-    fan_in, fan_out = (columns * taps, rows * taps) if turned else (rows * taps, columns * taps)
-    return math.sqrt(2 / fan_in) if activated else math.sqrt(2 / (fan_in + fan_out))
+    return (columns * taps, rows * taps) if turned else (rows * taps, columns * taps)
 
 
 def _layer_paths(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, str]:

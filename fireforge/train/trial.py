@@ -21,7 +21,7 @@ from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Trial
 from fireforge.data.cache import PictureCache
-from fireforge.nets.families import build_graph
+from fireforge.nets.families import build_graph, fillers_of
 from fireforge.nets.module import GraphModule, arrays_of, initialise, load_arrays
 from fireforge.train.feed import Batching, Pictures, Ready
 from fireforge.train.loop import Keeping, Task, Watch, fit
@@ -69,7 +69,7 @@ def run_trial(
     loaded = time.monotonic()
     with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
         module = GraphModule(build_graph(trial.spec))
-    initialise(module, trial.seed)
+    initialise(module, trial.seed, fillers=fillers_of(trial.spec))
     if trial.start:
         load_arrays(module, read_weights(weights_path(folder, trial.start)))
     module.to(world.device)
