@@ -184,20 +184,45 @@ def cost(
     list_all: Annotated[bool, typer.Option("--list", help="All named networks.")] = False,
     classes: Annotated[int | None, typer.Option(min=1)] = None,
     image: Annotated[str | None, typer.Option(metavar="3x32x32", help="Channels x height x width.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float32",
+    change: Annotated[list[str] | None, typer.Option(metavar="conv1.filters=384", help="What if; repeatable.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Share a training step among so many.")] = 0,
+    compare: Annotated[bool, typer.Option("--compare", help="Draw a page; time and memory are measured.")] = False,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of the measurements of --compare.")] = 5.0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.html", help="Of --compare.")] = None,
+    profile: Annotated[str, typer.Option(metavar="FILE", help="Of another machine, by bench --profile there.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Count params, MACs, activations, memory and bytes on the wire; nothing is trained or run."""
-    from fireforge.jobs import tell
-    from fireforge.jobs.cost import cost_all, image_of, layers
+    """Count params, MACs, activations, memory, energy and bytes on the wire; only --compare runs anything."""
+    from fireforge.jobs import tell_cost
+    from fireforge.jobs.cost import Asked, cost_all, image_of, layers
 
-    shape = image_of(image)
+    shape = image_of(image, image_size)
+    asked = Asked(batch=batch, dtype=dtype, changes=tuple(change or ()), workers=workers, profile=profile)
+    if compare:
+        if by_layer or list_all or change or workers or batch != 1 or dtype != "float32" or profile:
+            what = "--compare draws a page of its own"
+            raise FireforgeError(
+                "BAD_USAGE", what, allowed="--classes, --image, --image-size, --minutes, --out, --json"
+            )
+        from fireforge.jobs.compare import Terms, compare_page
+        from fireforge.jobs.tell_compare import comparison
+        from fireforge.jobs.view import View
+
+        terms = Terms(classes=classes, image=shape, minutes=minutes)
+        with View(quiet=as_json) as view:
+            found, page = compare_page(nets or [], out=out, terms=terms, progress=view)
+        _say(as_json, found.to_json(), comparison(found, page))
+        return
     if by_layer and nets:
         for net in nets:
-            rows = layers(net, classes=classes, image=shape)
-            _say(as_json, [row.to_json() for row in rows], tell.layers(rows))
+            rows = layers(net, classes=classes, image=shape, asked=asked)
+            _say(as_json, [row.to_json() for row in rows], tell_cost.layers(rows))
         return
-    counted = cost_all(nets or [], list_all=list_all, classes=classes, image=shape)
-    _say(as_json, {name: found.to_json() for name, found in counted}, tell.costs(counted))
+    told = cost_all(nets or [], list_all=list_all, classes=classes, image=shape, asked=asked)
+    _say(as_json, {row.name: row.fields() for row in told}, tell_cost.costs(told))
 
 
 @app.command()
@@ -254,16 +279,33 @@ def evaluate(
 
 @app.command()
 def bench(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Files or run folders, side by side.")],
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="MODEL...", help="Files or run folders, side by side.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="For each file.")] = 3.0,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     batch: Annotated[int, typer.Option(min=1)] = 1,
+    measure: Annotated[bool, typer.Option("--profile", help="Measure this machine, for latencies to come.")] = False,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time files side by side in interleaved rounds."""
+    """Time files side by side in interleaved rounds; or measure the machine itself, once, in under a minute."""
     from fireforge.jobs import tell
+
+    if measure:
+        from fireforge.jobs.profile import profile
+        from fireforge.jobs.profiles import write_profile
+        from fireforge.jobs.view import View
+
+        with View(quiet=as_json) as view:
+            found = profile(threads=threads, progress=view)
+        path = write_profile(found, out)
+        _say(as_json, {"path": str(path), **found.to_json()}, tell.profile(found, path))
+        return
     from fireforge.jobs.bench import bench as job
 
+    if not models:
+        raise FireforgeError("BAD_USAGE", "no file to time", allowed="MODEL..., or --profile for the machine itself")
     table = job(models, seconds=seconds, threads=threads, batch=batch)
     _say(as_json, table.to_json(), tell.bench(table))
 

@@ -16,7 +16,8 @@ def canonical(graph: Graph) -> Graph:
 
     The nodes come in the order of a walk from the outputs that visits a node's inputs from first to last, before the
     node; whatever names and whatever topological order were given, the walk is the same. Inputs keep their order,
-    weights are numbered by first use, attributes are complete, sorted and of their operator's type.
+    weights are numbered by first use and no longer fixed, which no file could tell, attributes are complete, sorted and
+    of their operator's type.
 
     Args:
       graph: a graph that `validate` accepts.
@@ -40,7 +41,7 @@ def canonical(graph: Graph) -> Graph:
         for name in node.inputs:
             if name not in names:
                 names[name] = f"weight{len(weights)}"
-                weights.append(given[name].replace(name=names[name]))
+                weights.append(given[name].replace(name=names[name], fixed=()))
         for name in node.outputs:
             names[name] = f"tensor{made}"
             made += 1
@@ -48,7 +49,7 @@ def canonical(graph: Graph) -> Graph:
     for name in graph.outputs:
         if name not in names:
             names[name] = f"weight{len(weights)}"
-            weights.append(given[name].replace(name=names[name]))
+            weights.append(given[name].replace(name=names[name], fixed=()))
     if len(weights) != len(given):
         raise FireforgeError("BAD_GRAPH", f"{len(given) - len(weights)} weights are not used")
     return Graph(
@@ -72,7 +73,10 @@ def graph_digest(graph: Graph) -> str:
     Raises:
       FireforgeError: BAD_GRAPH, where `canonical` raises it.
     """
-    return sha256_of(canonical(graph).to_json())
+    data = canonical(graph).to_json()
+    for tensor in (*data["inputs"], *data["weights"]):
+        del tensor["fixed"]  # numbers are no part of what is told apart here
+    return sha256_of(data)
 
 
 def _walk(graph: Graph) -> list[Node]:

@@ -24,11 +24,14 @@ class TensorType(Value):
       name: unique within its graph.
       dtype: one of DTYPES.
       shape: sizes; the batch is the symbol "N".
+      fixed: numbers of a weight that belongs to the network's definition and is never trained, such as a table of
+        codes, one an element in C order; empty for all other tensors.
     """
 
     name: str
     dtype: str = "float32"
     shape: Shape
+    fixed: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NoReturn
 
 from fireforge.base.errors import FireforgeError
@@ -41,6 +42,12 @@ def validate(graph: Graph) -> None:
     for weight in graph.weights:
         if any(isinstance(dim, str) for dim in weight.shape):
             _fail(weight.name, f"weight of shape {weight.shape}", allowed="numbers")
+        wanted = math.prod(dim for dim in weight.shape if isinstance(dim, int))
+        if weight.fixed and len(weight.fixed) != wanted:
+            _fail(weight.name, f"{len(weight.fixed)} fixed numbers of shape {weight.shape}", allowed=str(wanted))
+    for tensor in graph.inputs:
+        if tensor.fixed:
+            _fail(tensor.name, "an input with fixed numbers", allowed="weights")
     _check_nodes(graph, made)
     _check_uses(graph, made)
     for name, tensor in infer(graph).items():

@@ -16,8 +16,8 @@ from fireforge.base.meaning import BIASED
 from fireforge.base.model import Model, dense
 from fireforge.base.ops.kinds import MOVERS
 from fireforge.base.quant import RANGES, Quantization
+from fireforge.base.regions import find_regions
 from fireforge.compress.int8 import rounded
-from fireforge.compress.regions import find_regions
 from fireforge.nets.functions import FUNCTIONS
 
 MOMENTUM = 0.02  # share of a batch in the moving average of a range

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fireforge.base.clean import without_idle
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Attr, Graph, Node, TensorType
 from fireforge.base.infer import filled
@@ -15,7 +16,6 @@ from fireforge.base.record import StageReport
 from fireforge.base.tensorform import Dense, Masked, TensorForm
 from fireforge.base.validate import validate
 from fireforge.compress.stage import Context, staged
-from fireforge.export.clean import without_idle
 
 NORM = "BatchNormalization"
 HOSTS = ("Conv", "Gemm", "ConvTranspose")

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from fireforge.base.clean import without_idle
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Node
 from fireforge.base.infer import filled
 from fireforge.base.model import Model
 from fireforge.base.quant import Quantization, QuantPlan, affine_of_range, quantize, symmetric_of_weight
 from fireforge.base.record import StageReport
+from fireforge.base.regions import Regions, find_regions
 from fireforge.base.tensorform import Affine, Dense, TensorForm
 from fireforge.compress.clip import METHODS
 from fireforge.compress.observe import batch_for, check_pictures, histograms, observe, run_batches
-from fireforge.compress.regions import Regions, find_regions
 from fireforge.compress.stage import Context, staged
-from fireforge.export.clean import without_idle
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.export.qdq import lower
 

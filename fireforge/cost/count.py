@@ -149,8 +149,8 @@ def count(graph: Graph) -> Cost:
         macs += part
         if node.op in MACS:
             activations += size(types[node.outputs[0]].shape)
-    frozen = _frozen(graph)
-    params = sum(size(weight.shape) for weight in graph.weights if weight.name not in frozen)
+    still = frozen(graph)
+    params = sum(size(weight.shape) for weight in graph.weights if weight.name not in still)
     return Cost(
         params=params,
         macs=macs,
@@ -175,7 +175,7 @@ def by_node(graph: Graph) -> tuple[NodeCost, ...]:
     """
     types = infer(graph)
     open_weights = {weight.name: size(weight.shape) for weight in graph.weights}
-    for name in _frozen(graph):
+    for name in frozen(graph):
         open_weights.pop(name, None)
     rows = []
     for node in graph.nodes:
@@ -202,9 +202,9 @@ def _macs(node: Node, types: Mapping[str, TensorType]) -> int:
     return formula([types[name].shape if name else () for name in node.inputs], types[node.outputs[0]].shape)
 
 
-def _frozen(graph: Graph) -> set[str]:
-    """Weights that are not trained: running statistics, scales and zero points, constants of shape ()."""
-    names = {weight.name for weight in graph.weights if not weight.shape}
+def frozen(graph: Graph) -> set[str]:
+    """Weights that are not trained: fixed ones, running statistics, scales and zero points, constants of shape ()."""
+    names = {weight.name for weight in graph.weights if weight.fixed or not weight.shape}
     for node in graph.nodes:
         for position in OPERATORS[node.op].buffers or NOT_TRAINED.get(node.op, ()):
             if position < len(node.inputs):

@@ -13,18 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from fireforge.base.clean import without_idle
 from fireforge.base.graph import Attr, Graph, Node, TensorType
 from fireforge.base.infer import filled
 from fireforge.base.model import Model
 from fireforge.base.ops.kinds import MOVERS
 from fireforge.base.quant import RANGES, Quantization, QuantPlan, quantize
 from fireforge.base.tensorform import Affine, TensorForm
-from fireforge.export.clean import without_idle
 
 # operators whose third input is a bias that an integer kernel takes as int32
 BIASED = ("Conv", "ConvTranspose", "Gemm")
 # operators of which ONNX Runtime makes integer kernels only where their factors' zero points are written out, 0 or not
 EXPLICIT = ("Gemm",)
+# zero points of this type are not shared: ONNX Runtime 1.31 cannot load those that two layers share where its sums are
+# exact (x64quantprecision), because it turns each of them into uint8 under one name
+ALONE = "int8"
 
 
 def lower(model: Model) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -225,7 +228,12 @@ class _Lowering:
         if not zero and not any(quantization.zero_point):
             return (scale,)
         points = np.asarray(quantization.zero_point).astype(quantization.dtype).reshape(shape)
-        return (scale, self._share("zero", points))
+        return (scale, self._share("zero", points) if quantization.dtype != ALONE else self._own("zero", points))
+
+    def _own(self, kind: str, array: np.ndarray) -> str:
+        name = self._fresh(kind, f"own{len(self.arrays)}")
+        self.arrays[name] = array
+        return name
 
     def _share(self, kind: str, array: np.ndarray) -> str:
         key = (str(array.dtype), array.shape, array.tobytes())

@@ -23,6 +23,7 @@ from fireforge.base.pixels import normalize
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import Facts, RunRecord, StageReport
+from fireforge.base.trunk import trunk
 from fireforge.base.value import canonical_json
 from fireforge.compress.qat import softened
 from fireforge.compress.stage import Context
@@ -250,7 +251,7 @@ def context_of(
 
 
 def model_of(scene: Scene, record: RunRecord, folder: Path) -> Model:
-    """The trained network of a record, with its card.
+    """The trained network of a record, with its card and without heads that served its training alone.
 
     Args:
       scene: labels and preprocessing.
@@ -261,7 +262,9 @@ def model_of(scene: Scene, record: RunRecord, folder: Path) -> Model:
       A float model.
     """
     weights = read_weights(folder / record.weights, sha256=record.weights_sha256)
-    return Model(graph=build_graph(record.trial.spec), weights=dense(weights), card=card_of(scene))
+    graph = trunk(build_graph(record.trial.spec))
+    kept = {weight.name: weights[weight.name] for weight in graph.weights}
+    return Model(graph=graph, weights=dense(kept), card=card_of(scene))
 
 
 def card_of(scene: Scene) -> Card:

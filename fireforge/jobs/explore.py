@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from fireforge.jobs.begin import command_line
 from fireforge.jobs.courses import courses_of
 from fireforge.jobs.crew import Crew
 from fireforge.jobs.deliver import card_bytes
+from fireforge.jobs.foresight import Foresight, held, profile_for, quick
 from fireforge.jobs.interrupt import ends_early
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.pace import Pace
@@ -39,12 +40,14 @@ LAST_PICTURES = 600_000  # ... if it can see so many pictures ...
 LAST_EPOCHS = (14, 80)  # ... which are at least and at most so many epochs ...
 WASTE = 4  # ... and not over so many times as many, which a heavier network would use better ...
 FEWEST = 60  # ... unless fewer than these are: then the nearest
+HOLD_SHARE = 0.1  # of the time may go into holding predictions against untrained files
 EARLIER = 3  # networks of an earlier run that start beside the new ones
 MIRROR_WHY = "nearest neighbours know mirrored pictures as well as the pictures themselves, or do not"
 LADDER_WHY = "the broadest search whose shortest form fits the time"
 AFFORDABLE_WHY = "networks that the last training's time suits, by spec digest"
 SIZES_WHY = "sizes of the input whose pictures the time can decode"
 WORKERS_WHY = "trainings at a time, by which a rung's time is reckoned when its networks are ranked"
+QUICK_WHY = "networks whose foretold latency, less its margin, keeps the limit; of either number format the quicker"
 STARTERS_WHY = "spread over families and costs; measured untrained where a limit can only be measured"
 
 
@@ -62,9 +65,10 @@ def explore(search: Search, budget: Budget) -> RunRecord:
       FireforgeError: INFEASIBLE, if the spaces hold no network for pictures of this size.
     """
     run = search.run
+    foresee = functools.cache(lambda: Foresight(search.scene, profile_for(search)))
     mirror = bool(run.choice("mirror", lambda: mirrors(search.scene), why=MIRROR_WHY))
     with Crew(search.device, data_bytes=_data_bytes(search)) as crew, ends_early(search.clock, crew):
-        kept = (_named(search),) if search.net else _survey(search, budget)
+        kept = (_named(search),) if search.net else _survey(search, budget, foresee)
         plan = Plan(search=search, mirror=mirror)
         pace = Pace(run, search.clock, crew, plan.orders(()))
         plan = plan.with_manners(
@@ -73,6 +77,8 @@ def explore(search: Search, budget: Budget) -> RunRecord:
         light = _affordable(search, kept, pace, crew)
         ladder = run.choice("ladder", lambda: _ladder(search, light, pace, crew), why=LADDER_WHY)
         starters = _starters(search, light, kept, budget, number=LADDERS[ladder][0].number)
+        if budget.max_latency_ms is not None:
+            _hold(search, starters, foresee)
         samples = len(search.scene.part("train"))
         workers = int(run.choice("workers", lambda: crew.size, why=WORKERS_WHY))
         train = functools.partial(_train_rung, plan, crew=crew, pace=pace)
@@ -80,7 +86,7 @@ def explore(search: Search, budget: Budget) -> RunRecord:
     return winner_of(records)
 
 
-def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
+def _survey(search: Search, budget: Budget, foresee: Callable[[], Foresight]) -> tuple[Candidate, ...]:
     """Count what the spaces hold; what is over a limit is rejected before any training.
 
     Where nothing is left, the nearest is trained all the same, so that the answer "infeasible" comes with a model.
@@ -89,15 +95,37 @@ def _survey(search: Search, budget: Budget) -> tuple[Candidate, ...]:
     inputs = [(scene.steps.channels, *size) for size in _sizes(search)]
     draws = Draws(number=DRAWS, seed=search.seed, card_bytes=card_bytes(scene))
     found = survey(SPACES, inputs, classes=len(scene.dataset.labels), budget=budget, draws=draws)
-    ledger = Candidates(counted=found.counted, rejected=found.rejected, kept=len(found.kept))
+    kept = _quick(search, found.kept, budget, foresee)
+    slow = len(found.kept) - len(kept)
+    rejected = {**found.rejected, **({"max_latency_ms": slow} if slow else {})}
+    ledger = Candidates(counted=found.counted, rejected=rejected, kept=len(kept))
     search.run.once("candidates", ledger.to_json)
-    costs = [candidate.cost for candidate in found.kept]
+    costs = [candidate.cost for candidate in kept]
     told = Counted(macs=tuple(cost.macs for cost in costs), params=tuple(cost.params for cost in costs))
     search.run.once("counted", told.to_json)
     if found.nearest is None:
         shape = " x ".join(map(str, scene.input_shape))
         raise FireforgeError("INFEASIBLE", f"the spaces hold no network for {shape}", exit_code=Exit.INFEASIBLE)
-    return found.kept or (found.nearest,)
+    return kept or (found.nearest,)
+
+
+def _quick(
+    search: Search, kept: tuple[Candidate, ...], budget: Budget, foresee: Callable[[], Foresight]
+) -> tuple[Candidate, ...]:
+    """Without the networks that are too slow for the limit of latency even if their prediction is off by its margin."""
+    limit = budget.max_latency_ms
+    if limit is None or not kept:
+        return kept
+    chosen = set(search.run.choice("quick", lambda: quick(foresee(), kept, limit), why=QUICK_WHY))
+    return tuple(candidate for candidate in kept if candidate.spec.digest() in chosen)
+
+
+def _hold(search: Search, starters: Sequence[Candidate], foresee: Callable[[], Foresight]) -> None:
+    """Write down, once, what was foretold of the networks that are trained and what their untrained files take."""
+    if search.run.replayed() or any(entry.type == "foretold" for entry in search.run.entries()):
+        return
+    for row in held(foresee(), starters, clock=search.clock.part(HOLD_SHARE)):
+        search.run.journal.append("foretold", row.to_json())
 
 
 def _sizes(search: Search) -> list[tuple[int, int]]:

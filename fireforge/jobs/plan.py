@@ -15,17 +15,21 @@ from fireforge.base.machine import usable_cores
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.settings import Wish
 from fireforge.base.trial import DataRef
+from fireforge.base.trunk import trunk
 from fireforge.base.value import Value
 from fireforge.baseline.baselines import BASELINES
+from fireforge.cost.latency import LatencyModel
 from fireforge.data.check import look
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import choose_steps
 from fireforge.data.split import split
+from fireforge.jobs.profiles import kept
 from fireforge.jobs.prospect import DRAWS, Prospect, drawn, named_network, prospects
 from fireforge.jobs.scene import FIRST_PX, VAL_MOST, VAL_SHARE, sizes_in_time, sizes_of
 from fireforge.jobs.timetable import Timetable, seconds_of, timetable
 from fireforge.jobs.usual import Usual, usual_for
+from fireforge.nets.families import build_graph
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.space.halving import LADDERS, fitting_ladder
 from fireforge.space.survey import COUNTED_LIMITS, Candidate
@@ -221,6 +225,8 @@ def _outlook(budget: Budget, networks: Networks, usual: tuple[Usual, ...], per_c
         tight, words = None, "measured on the file at the end, on this machine; not predicted"
         if name in COUNTED_LIMITS:
             tight, words = _of_cost(name, prospects(networks, Budget(**{name: limit})))
+        if name == "max_latency_ms":
+            tight, words = _of_latency(limit, networks)
         if name == "min_accuracy":
             tight, words = _of_accuracy(limit, usual, per_class)
         told = f"{LIMIT_WORDS[name]} {limit_words(name, limit, None)[0]}: {words}"
@@ -236,6 +242,19 @@ def _of_accuracy(limit: float, usual: tuple[Usual, ...], per_class: float) -> tu
     least = min(row.low for row in usual)
     times = min(row.per_class for row in usual) / per_class
     return limit > least, f"others reached {least:.1%} in a simple way, with {times:.0f} times as many pictures a class"
+
+
+def _of_latency(limit: float, networks: Networks) -> tuple[bool | None, str]:
+    """Held against a few networks of each space by the profile that is kept of this machine."""
+    profile = kept()
+    if profile is None:
+        return None, "the build measures this machine first; fireforge bench --profile does it once, for plans too"
+    graphs = [trunk(build_graph(one.spec)) for few in networks.values() for one in few]
+    forms = [LatencyModel(profile, form).predict_all(graphs) for form in profile.forms]
+    times = [min(one.ms for one in of_all) for of_all in zip(*forms)]
+    within = sum(ms <= limit for ms in times)
+    told = f"{within} of {len(times)} networks are foretold to keep it, resizing and labels not counted; the quickest"
+    return within < TIGHT * len(times), f"{told} takes {min(times):.2g} ms"
 
 
 def _of_cost(name: str, found: tuple[Prospect, ...]) -> tuple[bool, str]:

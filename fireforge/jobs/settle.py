@@ -18,6 +18,7 @@ from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
 from fireforge.base.prediction import Prediction
 from fireforge.base.record import RunRecord
+from fireforge.base.trunk import trunk
 from fireforge.cost.energy import estimated
 from fireforge.cost.filesize import onnx_bytes
 from fireforge.importers.onnx_file import import_onnx
@@ -165,7 +166,7 @@ def _epochs(run: RunFolder, winner: RunRecord, pictures: int) -> float:
 
 def _foretold(scene: Scene, winner: RunRecord, form: str) -> Prediction:
     """The size of the file, from its graph alone, as the search counts its candidates in int8 before training."""
-    size = onnx_bytes(build_graph(winner.trial.spec), form=form, card_bytes=card_bytes(scene))
+    size = onnx_bytes(trunk(build_graph(winner.trial.spec)), form=form, card_bytes=card_bytes(scene))
     return Prediction(name="bytes", value=size, how="counted from the graph alone")
 
 

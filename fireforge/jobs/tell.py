@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fireforge.base.cost import Cost
 from fireforge.base.errors import FireforgeError
 from fireforge.base.postprocess import NONE_OF_THESE, Classification
 from fireforge.base.units import show_bytes, show_seconds
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from fireforge.base.answer import Answer
     from fireforge.base.evaluation import Evaluation
     from fireforge.base.parity import ParityReport
+    from fireforge.base.profile import DeviceProfile
     from fireforge.base.record import RunRecord
-    from fireforge.cost.count import NodeCost
     from fireforge.data.inspect import Inspection
     from fireforge.jobs.doctor import Checkup
     from fireforge.jobs.plan import Plan
@@ -37,7 +36,6 @@ TORN_SHOWN = 3  # groups of equal pictures in several parts or classes
 CLASSES_SHOWN = 40  # of `inspect`
 MATRIX_CLASSES, MATRIX_WIDTH = 15, 90  # up to which `evaluate` prints the confusion matrix whole
 PAIRS = 12  # confused pairs that it prints otherwise
-COST_COLUMNS = ("params", "MACs", "activations", "peak activations", "weights", "wire a step")
 
 
 def checkup(found: Checkup) -> list[str]:
@@ -128,29 +126,6 @@ def _after_inspection(found: Inspection) -> list[str]:
     return [f"fireforge build {data} --plan", f"fireforge build {data} --max-size 300KB --time 10m"]
 
 
-def costs(rows: list[tuple[str, Cost]]) -> list[str]:
-    """Lines of `cost`."""
-    cells = [
-        (
-            name,
-            cost.params,
-            cost.macs,
-            cost.activations,
-            show_bytes(cost.peak_activation_bytes),
-            show_bytes(cost.weight_bytes),
-            show_bytes(cost.wire_bytes),
-        )
-        for name, cost in rows
-    ]
-    return text_table(("network", *COST_COLUMNS), cells)
-
-
-def layers(rows: tuple[NodeCost, ...]) -> list[str]:
-    """Lines of `cost --layers`."""
-    cells = [(r.name, r.op, " x ".join(map(str, r.shape)), r.params, r.macs, r.activations) for r in rows]
-    return text_table(("layer", "operator", "output", "params", "MACs", "activations"), cells)
-
-
 def evaluation(found: Evaluation) -> list[str]:
     """Lines of `evaluate`."""
     low, high = found.interval
@@ -199,10 +174,28 @@ def bench(table: BenchTable) -> list[str]:
     cells = []
     for r in table.rows:
         times = (f"{r.median_ms:.3f}", f"{r.least_ms:.3f}", f"{r.p90_ms:.3f}")
-        cells.append((r.path, r.bytes, *times, f"{r.images_per_second:,.0f}", f"{r.ratio:.2f}"))
-    header = ("file", "bytes", "median ms", "least ms", "p90 ms", "images/s", "times the fastest")
+        share = "-" if r.peak_share is None else f"{r.peak_share:.0%}"
+        cells.append((r.path, r.bytes, *times, f"{r.images_per_second:,.0f}", f"{r.ratio:.2f}", share))
+    header = ("file", "bytes", "median ms", "least ms", "p90 ms", "images/s", "times the fastest", "of the peak")
     how = f"batch {table.batch}, {table.threads} threads, {table.rounds} interleaved rounds, {table.hardware.processor}"
-    return [*text_table(header, cells), how]
+    known = any(r.peak_share is not None for r in table.rows)
+    advice = [] if known else ["the share of the machine's peak is known after: fireforge bench --profile"]
+    return [*text_table(header, cells), how, *advice]
+
+
+def profile(found: DeviceProfile, path: Path) -> list[str]:
+    """Lines of `bench --profile`."""
+    cells = [
+        (form, f"{one.peak_macs / 1e9:.1f}", len(one.times), f"{one.margin:.0%}") for form, one in found.forms.items()
+    ]
+    header = ("numbers", "best GMAC/s", "kernels timed", "margin of a predicted latency")
+    machine = f"{found.hardware.processor}, {found.runtime}, {found.threads} thread(s)"
+    return [
+        *text_table(header, cells),
+        f"memory: {found.bandwidth / 1e9:.1f} GB/s, read and written",
+        f"{machine}; {found.networks} networks in {found.seconds:.0f} s",
+        f"written: {path}; build --max-latency, bench and cost use it",
+    ]
 
 
 def predictions(answers: Iterable[tuple[str, Classification | FireforgeError]], *, form: str = "") -> int:

@@ -15,6 +15,7 @@ from fireforge.base.budget import Budget
 from fireforge.base.deadline import Deadline
 from fireforge.base.files import write_bytes
 from fireforge.base.model import Model, dense
+from fireforge.base.trunk import trunk
 from fireforge.export.targets import pack
 from fireforge.jobs.deliver import card_of
 from fireforge.jobs.scene import Scene, encoded
@@ -99,7 +100,7 @@ def _interleaved(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _excess(scene: Scene, candidate: Candidate, budget: Budget) -> float:
     """The greatest share of a limit that the untrained network's float file uses."""
     own = scene.at(candidate.spec.input_shape[1:])
-    graph = build_graph(candidate.spec)
+    graph = trunk(build_graph(candidate.spec))
     module = GraphModule(graph)
     initialise(module, 0)
     model = Model(graph=graph, weights=dense(arrays_of(module)), card=card_of(own))

@@ -8,6 +8,7 @@ import json
 from fireforge.base.deadline import Deadline
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
+from fireforge.base.trunk import trunk
 from fireforge.cost.filesize import onnx_bytes
 from fireforge.jobs.folder import RunFolder
 from fireforge.nets.families import build_graph
@@ -58,4 +59,4 @@ class Watch:
             record = RunRecord.from_json(json.loads(line)["value"])
             if record.accuracy is not None and record.accuracy > (self._accuracy or -1.0):
                 self._accuracy = record.accuracy
-                self._bytes = onnx_bytes(build_graph(record.trial.spec), form="int8")
+                self._bytes = onnx_bytes(trunk(build_graph(record.trial.spec)), form="int8")

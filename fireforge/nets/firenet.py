@@ -9,7 +9,9 @@ from typing import Any
 from fireforge.base.graph import Graph
 from fireforge.base.spec import NetSpec, Param
 from fireforge.nets.builder import Builder
+from fireforge.nets.fillers import Filler
 from fireforge.nets.params import int_list, need, read_params
+from fireforge.nets.preset import preset
 
 # The metaparameters are those of the paper's section 5, the rest is the macro-architecture of its table 1.
 DEFAULTS: dict[str, Param] = {
@@ -30,7 +32,7 @@ DEFAULTS: dict[str, Param] = {
     "final_relu": True,
     "dropout": 0.5,
     "norm": False,  # batch norm behind each convolution but the last; these have no bias then
-    "bypass": "none",  # or "simple": a sum around each fire whose input and output have equal channels
+    "bypass": "none",  # "simple": a sum around each fire whose channels stay; "complex": also 1x1 around the others
 }
 
 
@@ -47,8 +49,8 @@ def firenet(spec: NetSpec) -> Graph:
       FireforgeError: UNKNOWN_NAME or BAD_SPEC, if a parameter is unknown or makes no network.
 
     Source:
-      Iandola et al. 2016, SqueezeNet, table 1 and sections 3.1, 5.1 (metaparameters), 6 (simple bypass). Counts that
-      are not whole are rounded; at least one filter of each kind is kept.
+      Iandola et al. 2016, SqueezeNet, table 1 and sections 3.1, 5.1 (metaparameters), 6 (bypass). Counts that are not
+      whole are rounded; at least one filter of each kind is kept. A complex bypass has no activation of its own.
     """
     p = _checked(spec)
     pools = int_list(p["pools"], where="firenet.pools")
@@ -100,7 +102,8 @@ def _checked(spec: NetSpec) -> dict[str, Any]:
     need(0 <= p["pct3x3"] <= 1, f"got {p['pct3x3']}", where="firenet.pct3x3", allowed="0 to 1")
     need(0 < p["sr"] < 1e6, f"got {p['sr']}", where="firenet.sr", allowed="above 0")
     need(0 <= p["dropout"] < 1, f"got {p['dropout']}", where="firenet.dropout", allowed="0 to below 1")
-    need(p["bypass"] in ("none", "simple"), f"got {p['bypass']!r}", where="firenet.bypass", allowed="none, simple")
+    known = ("none", "simple", "complex")
+    need(p["bypass"] in known, f"got {p['bypass']!r}", where="firenet.bypass", allowed=", ".join(known))
     layers = int_list(p["pools"], where="firenet.pools")
     good = all(1 <= layer <= p["fires"] + 1 for layer in layers) and list(layers) == sorted(set(layers))
     need(good, f"got {p['pools']!r}", where="firenet.pools", allowed=f"rising layer numbers, 1 to {p['fires'] + 1}")
@@ -113,7 +116,10 @@ def _fire(b: Builder, x: str, sizes: tuple[int, int, int], *, name: str, p: dict
     left = _conv(b, s, e1, 1, name=f"{name}.expand1x1", p=p)
     right = _conv(b, s, e3, 3, name=f"{name}.expand3x3", pad=1, p=p)
     out = b.concat((left, right), name=f"{name}.concat")
-    if p["bypass"] == "simple" and b.channels(x) == b.channels(out):
+    same = b.channels(x) == b.channels(out)
+    if p["bypass"] == "complex" and not same:
+        x = _linear(b, x, b.channels(out), 1, name=f"{name}.bypass1x1", p=p)
+    if p["bypass"] == "complex" or (p["bypass"] == "simple" and same):
         out = b.add(x, out, name=f"{name}.bypass")
     return out
 
@@ -121,10 +127,14 @@ def _fire(b: Builder, x: str, sizes: tuple[int, int, int], *, name: str, p: dict
 def _conv(
     b: Builder, x: str, filters: int, kernel: int, *, name: str, p: dict[str, Any], stride: int = 1, pad: int = 0
 ) -> str:
+    return b.relu(_linear(b, x, filters, kernel, name=name, p=p, stride=stride, pad=pad))
+
+
+def _linear(
+    b: Builder, x: str, filters: int, kernel: int, *, name: str, p: dict[str, Any], stride: int = 1, pad: int = 0
+) -> str:
     x = b.conv(x, filters, kernel, name=name, stride=stride, pad=pad, bias=not p["norm"])
-    if p["norm"]:
-        x = b.batch_norm(x, name=f"{name}_norm")
-    return b.relu(x)
+    return b.batch_norm(x, name=f"{name}_norm") if p["norm"] else x
 
 
 def _pool(b: Builder, x: str, *, layer: int, pools: tuple[int, ...], p: dict[str, Any]) -> str:
@@ -172,6 +182,10 @@ def squeezenet_1_1(
     return NetSpec(family="firenet", params={**own, **(params or {})}, classes=classes, input_shape=input_shape)
 
 
+squeezenet_simple_bypass = preset("firenet", {"bypass": "simple"}, input_shape=(3, 227, 227))
+squeezenet_complex_bypass = preset("firenet", {"bypass": "complex"}, input_shape=(3, 227, 227))
+
+
 def small_firenet(
     classes: int = 10,
     *,
@@ -193,6 +207,15 @@ def small_firenet(
     own.update(params or {})
     own.setdefault("pools", pools_for(min(input_shape[1:]), fires=int(own["fires"])))
     return NetSpec(family="firenet", params=own, classes=classes, input_shape=input_shape)
+
+
+def fillers(spec: NetSpec) -> tuple[Filler, ...]:
+    """The authors' Caffe file: "xavier", the last convolution N(0, 0.01); with batch norm the default rule holds."""
+    p = read_params(spec, DEFAULTS)
+    if p["norm"]:
+        return ()
+    last = Filler(layers=f"conv{p['fires'] + 2}", law="gaussian", amount=0.01)
+    return (last, Filler(layers="*", law="xavier"))
 
 
 def pools_for(size_px: int, *, fires: int, least_px: int = 4) -> str:

@@ -61,9 +61,9 @@ class GraphModule(nn.Module):
     """The network of a graph; keys of its state dict are the names of the graph's weights, in any order.
 
     Nodes with weights of the usual names ("<layer>.weight", ...) are real torch layers at that path, a Dropout is one
-    at its node's name; all other weights are parameters, or buffers where they are not trained (statistics, integers,
-    scales, and constants of shape ()), at their own path.
-    Weights start at torch's defaults until `initialise` or `load_arrays` sets them.
+    at its node's name; all other weights are parameters, or buffers where they are not trained (fixed ones, statistics,
+    integers, scales, and constants of shape ()), at their own path.
+    Fixed weights start at their numbers, the others at torch's defaults until `initialise` or `load_arrays` sets them.
 
     Args:
       graph: a valid graph.
@@ -199,7 +199,7 @@ def initialise(module: GraphModule, seed: int, *, fillers: Sequence[Filler] = ()
     nodes = module.graph.nodes
     last = [node.name for node in nodes if node.op in PRODUCTS][-1:]
     activated = _activated(module.graph).difference(last)
-    done: set[str] = set()
+    done = {weight.name for weight in module.graph.weights if weight.fixed}
     for node in nodes:
         for i, name in enumerate(node.inputs):
             if name not in state or name in done:
@@ -277,6 +277,7 @@ def _layer_paths(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, str
         path = own[0].rpartition(".")[0] if own else ""
         names = [f"{path}.{part}" for part in PARTS.get(node.op, ())]
         named = bool(path) and all(name in (wanted, "") for name, wanted in zip(own, names))
+        named = named and not any(types[name].fixed for name in own if name in types)
         if named and all(name in weights and uses[name] == 1 for name in own if name) and _fits(node, types):
             paths[node.name] = path
     owners = {name.rpartition(".")[0] for name in weights}
@@ -344,8 +345,11 @@ def _free_values(graph: Graph, names: tuple[str, ...]) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
     for name in names:
         shape: Any = types[name].shape
-        value = torch.full(shape, int(name in factors), dtype=getattr(torch, types[name].dtype))
-        trained = value.is_floating_point() and name not in kept and shape != ()
+        dtype, fixed = getattr(torch, types[name].dtype), types[name].fixed
+        value = torch.full(shape, int(name in factors), dtype=dtype)
+        if fixed:
+            value = torch.tensor(fixed, dtype=dtype).reshape(shape)
+        trained = value.is_floating_point() and name not in kept and shape != () and not fixed
         values[name] = nn.Parameter(value) if trained else value
     return values
 

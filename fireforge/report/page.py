@@ -6,18 +6,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from fireforge.base.files import write_text
-from fireforge.report.markup import Markup, tag
+from fireforge.report.document import document
+from fireforge.report.markup import tag
 from fireforge.report.run import Run, read_run
 from fireforge.report.sections.clock import clock
 from fireforge.report.sections.data import baselines, data_card
 from fireforge.report.sections.evaluation import evaluation
 from fireforge.report.sections.headline import headline, limits
+from fireforge.report.sections.latency import latency
 from fireforge.report.sections.model import compression, ledger, parity
 from fireforge.report.sections.scores import scores
 from fireforge.report.sections.space import design_space
 from fireforge.report.sections.training import curves
 from fireforge.report.sections.usage import how_to_use, provenance
-from fireforge.report.style import STYLE
 
 # anchor -> (words in the list of contents, what writes the section), in the page's order
 SECTIONS = {
@@ -25,6 +26,7 @@ SECTIONS = {
     "data": ("Data", data_card),
     "baselines": ("Baselines", baselines),
     "space": ("Design space", design_space),
+    "latency": ("Latency", latency),
     "training": ("Training", curves),
     "compression": ("Compression", compression),
     "parity": ("Parity", parity),
@@ -35,8 +37,6 @@ SECTIONS = {
     "use": ("Use", how_to_use),
     "provenance": ("Provenance", provenance),
 }
-# the page may load nothing and run nothing, whatever a label says
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_report(run_folder: str | Path) -> Path:
@@ -58,22 +58,6 @@ def write_report(run_folder: str | Path) -> Path:
 def page(run: Run) -> str:
     """The page of a run as HTML text."""
     links = [tag("a", words, href=f"#{name}") for name, (words, _) in SECTIONS.items()]
-    body = tag(
-        "body",
-        tag(
-            "main",
-            headline(run),
-            tag("nav", links, aria_label="Contents"),
-            [write(run) for _, write in SECTIONS.values()],
-        ),
-    )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name_="color-scheme", content="light dark"),
-        tag("title", f"fireforge: {run.folder.name}"),
-        tag("style", Markup(STYLE)),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+    contents = tag("nav", links, aria_label="Contents")
+    sections = [write(run) for _, write in SECTIONS.values()]
+    return document(f"fireforge: {run.folder.name}", headline(run), contents, sections)

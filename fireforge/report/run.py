@@ -22,7 +22,7 @@ from fireforge.base.exported import Exported
 from fireforge.base.files import sha256_of_file
 from fireforge.base.journal import Entry, Journal
 from fireforge.base.parity import ParityReport
-from fireforge.base.prediction import Prediction
+from fireforge.base.prediction import Foretold, Prediction
 from fireforge.base.record import RunRecord, StageReport
 from fireforge.base.spec import NetSpec
 from fireforge.base.start import Start
@@ -80,6 +80,7 @@ class Run:
       parities: one a model.
       evaluations: one a model.
       predictions: what was foretold of the answer's file, one a name.
+      foretold: latencies of networks before they were trained, beside those of their files.
       spent: where the time went.
       answer: the content of result.json; None where the run has not ended.
     """
@@ -100,6 +101,7 @@ class Run:
     parities: tuple[ParityReport, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    foretold: tuple[Foretold, ...] = ()
     spent: tuple[Spent, ...] = ()
     answer: Answer | None = None
 
@@ -185,6 +187,7 @@ def read_run(run_folder: str | Path) -> Run:
         parities=values.unique("parity", ParityReport, lambda value: value.model),
         evaluations=values.unique("evaluation", Evaluation, lambda value: value.model),
         predictions=values.unique("prediction", Prediction, lambda value: value.name),
+        foretold=values.all("foretold", Foretold),
         answer=values.last("answer", Answer),
     )
     return dataclasses.replace(run, spent=spent(entries))

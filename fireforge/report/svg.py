@@ -207,7 +207,7 @@ def rug(frame: Frame, values: Sequence[float], *, style: str) -> Markup:
     return tag("path", d=strokes, class_=style)
 
 
-def bars(rows: Sequence[Bar], *, title: str, width: int = 460, full: float = 0.0) -> Markup:
+def bars(rows: Sequence[Bar], *, title: str, width: int = 460, full: float = 0.0, longest: int = 22) -> Markup:
     """Horizontal bars, one row each.
 
     Args:
@@ -215,18 +215,19 @@ def bars(rows: Sequence[Bar], *, title: str, width: int = 460, full: float = 0.0
       title: what a screen reader says.
       width: of the viewBox.
       full: the value of a full bar; 0 for the greatest row's.
+      longest: characters of a label, of which the rest is left out.
 
     Returns:
       The svg element.
     """
     pitch, thick = 24, 14
-    left = 12 + LETTER_PX * min(22, max((len(row.label) for row in rows), default=0))
+    left = 12 + LETTER_PX * min(longest, max((len(row.label) for row in rows), default=0))
     right = 12 + LETTER_PX * max((len(row.note) for row in rows), default=0)
     full = full or max((sum(part[0] for part in row.parts) for row in rows), default=0.0) or 1.0
     marks: list[Markup] = []
     for index, row in enumerate(rows):
         y, x = index * pitch + (pitch - thick) / 2, left
-        marks.append(tag("text", _short(row.label, 22), class_="tick", x=left - 8, y=y + 11, text_anchor="end"))
+        marks.append(tag("text", _short(row.label, longest), class_="tick", x=left - 8, y=y + 11, text_anchor="end"))
         for value, style, tip in row.parts:
             length = max(0.0, value) / full * (width - left - right)
             marks.append(tag("rect", _tip(tip), class_=style, x=x, y=y, width=length, height=thick, rx=2))

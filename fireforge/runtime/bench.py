@@ -32,6 +32,8 @@ class BenchRow(Value):
       p90_ms: of one prediction.
       images_per_second: batch by median.
       ratio: median by the least median of the table; 1 for the fastest.
+      peak_share: multiply-adds a second at the least time, by the most that this machine was seen to do in the file's
+        number format; None where no profile of it is kept.
     """
 
     path: str
@@ -41,6 +43,7 @@ class BenchRow(Value):
     p90_ms: float
     images_per_second: float
     ratio: float
+    peak_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

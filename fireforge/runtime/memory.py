@@ -7,6 +7,8 @@ from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
+MACHINE = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")  # of a container that is held to less than the machine has
 
 
 def resident_bytes() -> int | None:
@@ -32,9 +34,19 @@ def reset_peak() -> bool:
     return True
 
 
-def _field(name: str) -> int | None:
+def free_bytes() -> int | None:
+    """Memory that a new process may take: what the machine has left, or the container; None where neither tells."""
+    left = [] if (machine := _field("MemAvailable", MACHINE)) is None else [machine]
     try:
-        lines = STATUS.read_text().splitlines()
+        most, used = (int((GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no container, or one without a limit, which says "max"
+        return min(left, default=None)
+    return min(*left, most - used)
+
+
+def _field(name: str, path: Path | None = None) -> int | None:
+    try:
+        lines = (path or STATUS).read_text().splitlines()
     except OSError:
         return None
     for line in lines:

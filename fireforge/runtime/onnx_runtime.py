@@ -56,7 +56,7 @@ class OnnxSession:
     ) -> None:
         self.where = "bytes" if isinstance(source, bytes) else str(source)
         data = source if isinstance(source, bytes) else read_bytes(source)
-        self._session = _open(data, _options(threads, optimized), providers, self.where)
+        self._session = _open(data, session_options(threads, optimized), providers, self.where)
         self.inputs = tuple(_tensor(item, self.where) for item in self._session.get_inputs())
         self.outputs = tuple(_tensor(item, self.where) for item in self._session.get_outputs())
         stored = self._session.get_modelmeta().custom_metadata_map
@@ -89,7 +89,8 @@ def open_onnx(path: str | Path, *, threads: int = 1) -> OnnxSession:
     return OnnxSession(path, threads=threads)
 
 
-def _options(threads: int, optimized: str) -> onnxruntime.SessionOptions:
+def session_options(threads: int, optimized: str = "") -> onnxruntime.SessionOptions:
+    """Options of every session here: so many threads an operator, exact sums; where the optimized file goes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -11,6 +11,7 @@ from fireforge.base.cost import Cost
 from fireforge.base.errors import FireforgeError
 from fireforge.base.rng import rng
 from fireforge.base.spec import NetSpec
+from fireforge.base.trunk import trunk
 from fireforge.cost.count import count
 from fireforge.cost.energy import energy
 from fireforge.cost.filesize import onnx_bytes
@@ -178,7 +179,8 @@ def counted(spec: NetSpec, *, card_bytes: int | None = None) -> Candidate | None
       card_bytes: of the card in its file; None to guess.
 
     Returns:
-      The candidate, or None where the specification makes no network.
+      The candidate, or None where the specification makes no network. Heads that serve training alone count in its
+      cost, not in its bytes and energy.
     """
     try:
         graph = build_graph(spec)
@@ -189,6 +191,6 @@ def counted(spec: NetSpec, *, card_bytes: int | None = None) -> Candidate | None
     return Candidate(
         spec=spec,
         cost=count(graph),
-        bytes=onnx_bytes(graph, form="int8", card_bytes=card_bytes),
-        energy_mj=energy(graph, form="int8").total_mj,
+        bytes=onnx_bytes(trunk(graph), form="int8", card_bytes=card_bytes),
+        energy_mj=energy(trunk(graph), form="int8").total_mj,
     )

@@ -23,7 +23,7 @@ def logits_of(
     world: World,
     state: Mapping[str, torch.Tensor] | None = None,
 ) -> np.ndarray:
-    """The module's outputs, in the order of the pictures, each picture once.
+    """The module's first output, in the order of the pictures, each picture once.
 
     Args:
       module: left in the mode it was in.
@@ -41,7 +41,8 @@ def logits_of(
     rows = []
     for inputs, _ in batches(pictures, plain, epoch=0, world=world):
         outputs = module(inputs) if state is None else torch.func.functional_call(module, dict(state), (inputs,))
-        rows.append(outputs.float().cpu().numpy())
+        first = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
+        rows.append(first.float().cpu().numpy())
     module.train(was_training)
     return np.concatenate(rows) if rows else np.zeros((0, batching.classes), np.float32)
 

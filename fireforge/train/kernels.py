@@ -15,7 +15,7 @@ from torch import nn
 from fireforge.base.errors import FireforgeError
 from fireforge.base.trial import Recipe
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
+Forward = Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]]  # several outputs: see `train_step`
 COMPILERS = ("g++", "clang++", "c++")  # one of them makes the kernels of a CPU
 
 

@@ -31,6 +31,7 @@ from fireforge.train.optimizer import make_optimizer
 from fireforge.train.schedule import learning_rate
 from fireforge.train.world import World
 
+HEADS_SHARE = 0.3  # of each auxiliary head's loss in the sum that is trained (Szegedy et al. 2014, section 5)
 NORMS_SHARE = 8  # one in so many pictures that were trained on are seen once more for the norms' statistics ...
 NORMS_LEAST, NORMS_MOST = 512, 4096  # ... and at least and at most so many
 
@@ -196,7 +197,8 @@ def train_step(
     """Forward, backward, update.
 
     Args:
-      forward: a module in training mode, or its compiled form.
+      forward: a module in training mode, or its compiled form. Where it has several outputs, the first one answers and
+        the others are auxiliary heads for the same targets, each of which adds HEADS_SHARE of its loss.
       optimizer: of the module's parameters.
       inputs: float32 (N, C, H, W).
       targets: float32 (N, K), rows sum to 1.
@@ -204,17 +206,20 @@ def train_step(
       recipe: label smoothing, precision and layout are used.
 
     Returns:
-      Mean loss and number of right answers, as scalars on the device.
+      Mean loss and number of right answers of the first output, as scalars on the device.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     with _precision(recipe, inputs.device):
         outputs = forward(inputs.contiguous(memory_format=layout_of(recipe)))
-    loss = F.cross_entropy(outputs.float(), targets, label_smoothing=recipe.label_smoothing)
-    torch.autograd.backward(loss)
+    first, *heads = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+    loss, *others = (
+        F.cross_entropy(part.float(), targets, label_smoothing=recipe.label_smoothing) for part in (first, *heads)
+    )
+    torch.autograd.backward(loss + HEADS_SHARE * sum(others) if others else loss)
     optimizer.step()
-    right = (outputs.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
+    right = (first.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
     return loss.detach().float(), right.float()
 
 

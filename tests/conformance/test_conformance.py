@@ -23,6 +23,7 @@ from conformance_checks import (
     foreign_sources,
     small_model,
 )
+from network_sizes import marked, shape_of
 
 from fireforge.base.model import Model
 from fireforge.baseline.baselines import BASELINES
@@ -35,8 +36,6 @@ from fireforge.runtime.runtimes import RUNTIMES, SUFFIXES
 from fireforge.runtime.torch_runtime import TorchSession
 from fireforge.space.spaces import SPACES
 
-LEAST_PX = {"squeezenet-1.0": 48, "squeezenet-1.1": 48}  # published networks whose pools need a larger picture
-
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
@@ -48,10 +47,9 @@ def model() -> Model:
     return small_model(fires=2, base_e=8, incr_e=4, stem=8, stem_kernel=3, stem_stride=1, pools="1", norm=True)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", marked(NETWORKS))
 def test_network(name: str) -> None:
-    side = LEAST_PX.get(name, SIDE_PX)
-    check_network(NETWORKS[name](CLASSES, input_shape=(3, side, side)))
+    check_network(NETWORKS[name](CLASSES, input_shape=shape_of(name, (3, SIDE_PX, SIDE_PX))))
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))

@@ -14,11 +14,13 @@ from fireforge.base.answer import Answer
 from fireforge.base.errors import Exit
 from fireforge.base.ops.table import OPERATORS
 from fireforge.compress.stages import STAGES
+from fireforge.cost.count import count
 from fireforge.data.formats.archive import REASONS as ARCHIVE_REASONS
 from fireforge.data.formats.folder import REASONS
 from fireforge.data.formats.table import FORMATS
 from fireforge.export.constants import CONSTANTS
-from fireforge.nets.families import FAMILIES, NETWORKS
+from fireforge.nets.families import FAMILIES, NETWORKS, build_graph
+from fireforge.nets.published import PUBLISHED
 
 PACKAGE = Path(fireforge.__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -133,6 +135,17 @@ def test_fields_of_result_json_are_those_of_the_answer() -> None:
 def test_members_are_named_on_their_room_s_page() -> None:
     assert [row[0] for row in rows("data.md", "# data")] == list(FORMATS)
     assert [row[0] for row in rows("compress.md", "# compress")] == list(STAGES)
-    nets = (DOCS / "nets.md").read_text()
-    assert all(f"`{name}`" in nets for name in NETWORKS)
-    assert f"FAMILIES`: {', '.join(FAMILIES)})" in nets
+    assert f"FAMILIES`: {', '.join(FAMILIES)})" in " ".join((DOCS / "nets.md").read_text().split())
+
+
+def test_networks_are_listed_with_what_is_counted_and_printed() -> None:
+    table = rows("nets.md", "## Networks")
+    assert [row[0] for row in table] == [f"`{name}`" for name in NETWORKS]
+    for (name, preset), (_, shape, classes, params, gmacs, shares) in zip(NETWORKS.items(), table):
+        spec, printed = preset(), PUBLISHED.get(name)
+        cost = count(build_graph(spec))
+        assert shape == " x ".join(map(str, spec.input_shape)), name
+        assert int(classes) == spec.classes, name
+        assert params == f"{cost.params:,}", name
+        assert gmacs == f"{cost.macs / 1e9:.4f}", name
+        assert shares == (f"{printed.top1} / {printed.top5}" if printed and printed.top1 else ""), name

@@ -26,6 +26,7 @@ def _conv(**attrs: Any) -> dict[str, Any]:
 def test_a_good_graph_passes() -> None:
     validate(GOOD)
     validate(Graph.from_json(GOOD.to_json()))
+    validate(GOOD.replace(weights=(W.replace(fixed=(1.0,) * 108),)))
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
@@ -49,6 +50,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"inputs": (X.replace(name="x" * 513),)}, "x" * 80, "name 'xxx"),
     ({"inputs": (X.replace(name="x\n"),)}, "x\n", "printable"),
     ({"weights": (W.replace(shape=("K", 3, 3, 3)),)}, "w", "weight of shape"),
+    ({"weights": (W.replace(fixed=(1.0,) * 107),)}, "w", "107 fixed numbers"),
+    ({"inputs": (X.replace(fixed=(1.0,)),)}, "x", "an input with fixed numbers"),
     ({"nodes": (RELU, CONV)}, "relu", "topological order"),
     ({"nodes": (CONV, RELU.replace(name="conv"))}, "conv", "two nodes"),
     ({"nodes": (CONV.replace(name=""), RELU)}, "", "name ''"),

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fireforge.base.model import Model
+from fireforge.base.regions import find_regions
 from fireforge.compress.fold import folded
-from fireforge.compress.regions import find_regions
 
 CONV = {"kernel_shape": (1, 1)}
 W = {"w": np.ones((2, 2, 1, 1), np.float32), "v": np.ones((2, 2, 1, 1), np.float32)}

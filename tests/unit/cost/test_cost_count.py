@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from network_sizes import shape_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from fireforge.base.errors import FireforgeError
@@ -62,10 +63,10 @@ def test_resnet_20_by_hand():
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_macs_are_half_of_torchs_flops(name):
-    shape = (3, 67, 63) if name.startswith(("squeezenet", "mobilenet-v2")) else (3, 32, 32)
+    shape = shape_of(name, (3, 67, 63))
     graph = build_graph(NETWORKS[name](10, input_shape=shape))
-    network = GraphModule(graph).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network = GraphModule(graph).eval()
         network(torch.zeros(1, *shape))
     assert count(graph).macs * 2 == counter.get_total_flops()
     assert count(graph).params == sum(p.numel() for p in network.parameters())
@@ -151,6 +152,9 @@ def test_peak_of_squeezenet_is_its_first_layer():
 def test_constants_and_statistics_are_no_parameters():
     graph = one_node("Mul", ("N", 4), [()], {})
     assert count(graph).params == 0
+    graph = one_node("Mul", ("N", 4), [(4,)], {})
+    held = graph.replace(weights=(graph.weights[0].replace(fixed=(1.0, 2.0, 3.0, 4.0)),))
+    assert (count(graph).params, count(held).params, count(held).weight_bytes) == (4, 0, 16)
     norm = one_node("BatchNormalization", ("N", 4), [(4,)] * 4, {})
     assert (count(norm).params, count(norm).weight_bytes) == (8, 64)
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fireforge.base.clean import without_idle
 from fireforge.base.graph import Graph, Node, TensorType
 from fireforge.base.reference import run_reference
 from fireforge.base.validate import validate
-from fireforge.export.clean import without_idle
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Receptive fields against published ones, and against the pixels that have a gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fireforge.base.graph import Graph, Node, TensorType
+from fireforge.cost.field import fields
+from fireforge.nets.families import NETWORKS, build_graph
+from fireforge.nets.module import GraphModule
+
+# Araujo, Norris, Sim, Distill 2019, table of architectures (AlexNet, VGG-16 and MobileNet v1 at their last maps), and
+# the rule worked by hand: conv5_3 = 164 + 2 * 16, ResNet-50 = 11 + 24, + 56, + 176, + 160 with the stride on the 3x3.
+PUBLISHED = [
+    ("vgg-d", "conv5_3", 196, 16),
+    ("vgg-d", "pool5", 212, 32),
+    ("alexnet", "conv5", 163, 16),
+    ("alexnet", "pool5", 195, 32),
+    ("mobilenet-v1", "block13.pointwise", 315, 32),
+    ("resnet-50", "stage4.block3.sum", 427, 32),
+]
+
+
+@pytest.mark.parametrize(("net", "tensor", "size", "jump"), PUBLISHED)
+def test_published_fields(net, tensor, size, jump):
+    found = fields(build_graph(NETWORKS[net]()))[tensor]
+    assert (found.height.size, found.width.size, found.height.jump) == (size, size, jump)
+
+
+def graph_of(nodes: tuple[Node, ...], weights: dict[str, tuple[int, ...]]) -> Graph:
+    """One channel of 41 x 37 pixels through some nodes."""
+    held = tuple(TensorType(name=name, shape=shape) for name, shape in weights.items())
+    source = TensorType(name="x", shape=("N", 1, 41, 37))
+    return Graph(inputs=(source,), outputs=(nodes[-1].outputs[0],), weights=held, nodes=nodes)
+
+
+def node(op: str, name: str, *inputs: str, **attrs) -> Node:
+    return Node(name=name, op=op, inputs=inputs, outputs=(name,), attrs=attrs)
+
+
+def uneven() -> Graph:
+    """Dilation, padding on one side, another stride along each axis."""
+    conv = node("Conv", "a", "x", "a.w", kernel_shape=(3, 5), strides=(2, 1), dilations=(2, 1), pads=(1, 0, 0, 3))
+    pool = node("AveragePool", "b", "a", kernel_shape=(3, 2), strides=(1, 2), pads=(1, 0, 1, 0))
+    return graph_of((conv, pool), {"a.w": (1, 1, 3, 5)})
+
+
+def branches() -> Graph:
+    """A 5 x 5 and a 1 x 1 branch side by side, then summed with a third."""
+    wide = node("Conv", "wide", "x", "wide.w", kernel_shape=(5, 5), pads=(2, 2, 2, 2))
+    thin = node("Conv", "thin", "x", "thin.w", kernel_shape=(1, 1))
+    both = node("Concat", "both", "wide", "thin", axis=1)
+    last = node("Conv", "last", "both", "last.w", kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    return graph_of((wide, thin, both, last), {"wide.w": (1, 1, 5, 5), "thin.w": (1, 1, 1, 1), "last.w": (1, 2, 3, 3)})
+
+
+def enlarged() -> Graph:
+    """A strided convolution and a transposed one that undoes its stride."""
+    down = node("Conv", "down", "x", "down.w", kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    up = node("ConvTranspose", "up", "down", "up.w", kernel_shape=(2, 2), strides=(2, 2))
+    return graph_of((down, up), {"down.w": (1, 1, 3, 3), "up.w": (1, 1, 2, 2)})
+
+
+def footprint(graph: Graph, at: tuple[int, int]) -> list[tuple[int, int]]:
+    """Begin and end, by axis, of the pixels that have a gradient at one output; all weights are positive."""
+    module = GraphModule(graph).double().eval()
+    for weight in module.parameters():
+        weight.data.fill_(1.0)
+    x = torch.ones(1, 1, 41, 37, dtype=torch.double, requires_grad=True)
+    module(x)[0, 0, at[0], at[1]].backward()
+    seen = x.grad[0, 0].nonzero()
+    return [(int(seen[:, axis].min()), int(seen[:, axis].max()) + 1) for axis in (0, 1)]
+
+
+@pytest.mark.parametrize(("make", "at"), [(uneven, (6, 5)), (branches, (8, 9)), (enlarged, (18, 17))])
+def test_field_is_what_has_a_gradient(make, at):
+    """In the middle of the picture, where nothing hangs over its edge, exactly.
+
+    Outputs of a transposed convolution that lie between two inputs see what one of them sees: less than a stride away.
+    """
+    graph = make()
+    found = fields(graph)[graph.outputs[0]]
+    for axis, place, (begin, end) in zip((found.height, found.width), at, footprint(graph, at)):
+        start = axis.start + place * axis.jump
+        if graph.nodes[-1].op == "ConvTranspose":
+            assert end - begin == axis.size
+            assert abs(begin - start) < 2 * axis.jump
+        else:
+            assert (start, start + axis.size) == (begin, end)
+
+
+def test_a_mean_of_the_map_sees_what_the_whole_map_sees():
+    """SqueezeNet 1.1: conv10 has 14 x 14 numbers, 16 px apart."""
+    found = fields(build_graph(NETWORKS["squeezenet-1.1"]()))
+    conv, pooled = found["conv10"].height, found["logits"].height
+    assert pooled.size == conv.size + 13 * conv.jump
+
+
+def test_no_picture_no_field():
+    source = TensorType(name="x", shape=("N", 4))
+    graph = Graph(inputs=(source,), outputs=("y",), weights=(), nodes=(node("Relu", "y", "x"),))
+    assert fields(graph) == {}

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory of predicting: the steps against those that ONNX Runtime makes, the arena by hand, all of it measured."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.graph import Graph, Node, TensorType
+from fireforge.cost.arena import Arena, Pattern
+from fireforge.cost.fused import fused_steps
+from fireforge.cost.memory import LIBRARY_BYTES, inference_memory
+from fireforge.export.onnx_file import onnx_bytes
+from fireforge.jobs.blank import blank_arrays
+from fireforge.jobs.cost import kernel_block
+from fireforge.nets.families import NETWORKS, build_graph
+from fireforge.runtime.gauge import gauge_fresh
+from fireforge.runtime.onnx_runtime import OnnxSession
+
+MIB = 2**20
+RENAMED = ("Flatten", "Reshape")
+
+
+@pytest.mark.parametrize("name", ["firenet-small", "resnet-20", "mobilenet-small", "convnet-small", "googlenet-small"])
+def test_steps_are_those_of_onnx_runtime(name, tmp_path):
+    """As many kernels as the graph that ONNX Runtime says it runs, without those that only rename."""
+    graph = build_graph(NETWORKS[name]())
+    ran = tmp_path / "ran.onnx"
+    OnnxSession(onnx_bytes(graph, blank_arrays(graph)), optimized=str(ran))
+    theirs = [node.op_type for node in onnx.load(ran).graph.node if node.op_type not in RENAMED]
+    ours = fused_steps(graph, batch=1, block=kernel_block())
+    assert len(ours) == len(theirs), theirs
+
+
+def test_arena_by_hand():
+    """Regions are powers of two of MiB; a freed piece is used again, whole unless it is twice as large."""
+    arena = Arena()
+    first = arena.take(3 * MIB)  # a region of 4
+    assert arena.resident() == (3 * MIB, 0)
+    arena.give(first)
+    arena.take(2 * MIB)  # the piece of 4 is cut
+    arena.take(2 * MIB)  # its rest
+    assert arena.resident() == (4 * MIB, 0)
+    arena.take(1)  # another region of 4
+    arena.take(40 * MIB)  # one of 64, which glibc maps
+    assert arena.resident() == (4 * MIB + 1, 40 * MIB)
+
+
+def test_a_piece_that_is_not_twice_as_large_is_used_whole():
+    arena = Arena()
+    arena.give(arena.take(4 * MIB))
+    arena.take(3 * MIB)
+    arena.take(MIB)  # the last MiB of the region of 4 belongs to the piece before: this one lies in the next region
+    assert arena.resident() == (5 * MIB, 0)
+
+
+def test_pattern_lays_a_tensor_into_the_gap_that_fits_best():
+    pattern = Pattern()
+    a, b, c, d = (pattern.take(size * 256) for size in (4, 1, 2, 1))
+    pattern.give(a)
+    pattern.give(c)
+    pattern.take(2 * 256)
+    assert pattern.size == 8 * 256
+    pattern.take(4 * 256)
+    assert pattern.size == 8 * 256
+    pattern.take(1)
+    assert pattern.size == 9 * 256
+    pattern.give(b)
+    pattern.give(d)
+
+
+def chain() -> Graph:
+    """Convolutions of 16 channels on 64 x 64 px with a sum around the second: 256 KiB a map and picture."""
+    names = ("a", "b")
+    nodes = [Node(name="stem", op="Conv", inputs=("x", "s.w"), outputs=("stem",), attrs={"kernel_shape": (1, 1)})]
+    weights = [TensorType(name="s.w", shape=(16, 16, 1, 1))]
+    source = "stem"
+    for name in names:
+        nodes.append(
+            Node(name=name, op="Conv", inputs=(source, f"{name}.w"), outputs=(name,), attrs={"kernel_shape": (1, 1)})
+        )
+        weights.append(TensorType(name=f"{name}.w", shape=(16, 16, 1, 1)))
+        source = name
+    nodes.append(Node(name="sum", op="Add", inputs=("stem", "b"), outputs=("sum",)))
+    nodes.append(Node(name="relu", op="Relu", inputs=("sum",), outputs=("y",)))
+    held = TensorType(name="x", shape=("N", 16, 64, 64))
+    return Graph(inputs=(held,), outputs=("y",), weights=tuple(weights), nodes=tuple(nodes))
+
+
+def test_a_sum_and_its_activation_are_done_by_the_convolution_before_them():
+    """x is reordered (1 map), stem, a, and b into stem's place; the answer is put back in plain order."""
+    steps = fused_steps(chain(), batch=2, block=16)
+    assert [step.name for step in steps] == ["x", "stem", "a", "b", "b"]
+    assert [step.over for step in steps] == [(), (), (), ("stem",), ()]
+    assert all(step.size == 2 * 16 * 64 * 64 * 4 for step in steps)
+    found = inference_memory(chain(), batch=2)
+    assert found.alive == 2 * 2 * 16 * 64 * 64 * 4
+    assert found.weights == 4 * 3 * 256
+    assert found.load == found.held == LIBRARY_BYTES + 4 * found.weights
+
+
+def test_channels_are_filled_up_to_whole_blocks():
+    """24 filters take 32 channels in blocks of 16, and 24 in blocks of 8; without blocks nothing is reordered."""
+    conv = Node(name="c", op="Conv", inputs=("x", "w"), outputs=("y",), attrs={"kernel_shape": (1, 1)})
+    pool = Node(name="p", op="GlobalAveragePool", inputs=("y",), outputs=("z",))
+    source, weight = TensorType(name="x", shape=("N", 3, 4, 4)), TensorType(name="w", shape=(24, 3, 1, 1))
+    graph = Graph(inputs=(source,), outputs=("z",), weights=(weight,), nodes=(conv, pool))
+    assert [step.size for step in fused_steps(graph, batch=1, block=16)] == [32 * 64, 24 * 64, 24 * 4]
+    assert [step.size for step in fused_steps(graph, batch=1, block=8)] == [24 * 64, 24 * 4, 24 * 4]
+    assert [step.size for step in fused_steps(graph, batch=1, block=1)] == [24 * 64, 24 * 4]
+
+
+def test_quantized_graphs_are_refused():
+    node = Node(name="q", op="QuantizeLinear", inputs=("x", "s"), outputs=("y",))
+    source = TensorType(name="x", shape=("N", 4))
+    graph = Graph(inputs=(source,), outputs=("y",), weights=(TensorType(name="s", shape=()),), nodes=(node,))
+    with pytest.raises(FireforgeError, match="UNKNOWN_OPERATOR: q: memory of QuantizeLinear"):
+        inference_memory(graph)
+
+
+# network and batch: each a hundred million bytes or more
+MEASURED = [
+    *(("squeezenet-1.1", 16), ("resnet-20", 320), ("mobilenet-v2", 16), ("firenet-small", 320), ("alexnet", 1)),
+    ("googlenet", 16),
+    *(("resnet-18", 8), ("resnet-50", 4), ("nin", 16), ("shufflenet-v2-1.0", 16), ("vgg-a", 1)),
+]
+
+
+def held_against(name: str, batch: int, folder) -> float:
+    """Counted by measured peak memory of loading and predicting."""
+    graph = build_graph(NETWORKS[name]())
+    path = folder / "network.onnx"
+    path.write_bytes(onnx_bytes(graph, blank_arrays(graph)))
+    measured = gauge_fresh(path, batch=batch, runs=2).memory_bytes
+    assert measured is not None
+    assert measured > 95e6
+    return inference_memory(graph, batch=batch, block=kernel_block()).peak / measured
+
+
+def test_counted_is_what_a_process_takes(tmp_path):
+    """Within 10 %: glibc's own waste, and the threads' stacks, are not counted."""
+    assert held_against("convnet-small", 512, tmp_path) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MEASURED, ids=lambda case: case[0])
+def test_counted_is_what_a_process_takes_for_every_family(case, tmp_path):
+    """Within 10 %, as above."""
+    assert held_against(*case, tmp_path) == pytest.approx(1, abs=0.1)
