@@ -20,10 +20,10 @@ from fireforge.cost.memory import inference_memory
 from fireforge.cost.training import training_memory
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.jobs.blank import blank_arrays
-from fireforge.jobs.cost import kernel_block
 from fireforge.jobs.footprint import training_footprint
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.table import text_table
+from fireforge.runtime.events import block_of
 from fireforge.runtime.gauge import gauge_fresh
 
 NETS = (
@@ -57,7 +57,7 @@ def predicted(name: str, batch: int) -> tuple[str, ...]:
         path = Path(folder) / "network.onnx"
         path.write_bytes(onnx_bytes(graph, blank_arrays(graph)))
         measured = gauge_fresh(path, batch=batch, runs=2).memory_bytes or 0
-    counted = inference_memory(graph, batch=batch, block=kernel_block()).peak
+    counted = inference_memory(graph, batch=batch, block=max(block_of(), 1)).peak
     return (f"{counted / MB:.1f}", f"{measured / MB:.1f}", f"{counted / measured:.3f}" if measured else "–")
 
 

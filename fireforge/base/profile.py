@@ -94,6 +94,12 @@ class DeviceProfile(Value):
     def form(self, name: str) -> FormProfile:
         """What was measured in one number format.
 
+        Args:
+          name: "float32" or "int8".
+
+        Returns:
+          Its times, margin and peak.
+
         Raises:
           FireforgeError: NOT_PROFILED, if nothing was.
         """

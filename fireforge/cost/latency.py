@@ -137,7 +137,7 @@ def _bounded(group: Sequence[KernelTime]) -> Callable[[Sequence[Kernel]], np.nda
 
 
 def features(kernel: Kernel) -> tuple[float, ...]:
-    """What the time of a kernel depends on: work, weights to fetch, sizes, and how they fill a processor's registers."""
+    """What the time of a kernel depends on: work, weights to fetch, sizes, how they fill a processor's registers."""
     channels, high, wide = kernel.source
     filters, rows, columns = kernel.result
     stretch = columns if kernel.taps > 1 else rows * columns

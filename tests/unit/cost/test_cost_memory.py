@@ -13,8 +13,8 @@ from fireforge.cost.fused import fused_steps
 from fireforge.cost.memory import LIBRARY_BYTES, inference_memory
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.jobs.blank import blank_arrays
-from fireforge.jobs.cost import kernel_block
 from fireforge.nets.families import NETWORKS, build_graph
+from fireforge.runtime.events import block_of
 from fireforge.runtime.gauge import gauge_fresh
 from fireforge.runtime.onnx_runtime import OnnxSession
 
@@ -29,7 +29,7 @@ def test_steps_are_those_of_onnx_runtime(name, tmp_path):
     ran = tmp_path / "ran.onnx"
     OnnxSession(onnx_bytes(graph, blank_arrays(graph)), optimized=str(ran))
     theirs = [node.op_type for node in onnx.load(ran).graph.node if node.op_type not in RENAMED]
-    ours = fused_steps(graph, batch=1, block=kernel_block())
+    ours = fused_steps(graph, batch=1, block=max(block_of(), 1))
     assert len(ours) == len(theirs), theirs
 
 
@@ -135,7 +135,7 @@ def held_against(name: str, batch: int, folder) -> float:
     measured = gauge_fresh(path, batch=batch, runs=2).memory_bytes
     assert measured is not None
     assert measured > 95e6
-    return inference_memory(graph, batch=batch, block=kernel_block()).peak / measured
+    return inference_memory(graph, batch=batch, block=max(block_of(), 1)).peak / measured
 
 
 def test_counted_is_what_a_process_takes(tmp_path):
