@@ -60,7 +60,7 @@ class Foresight:
     def least_ms(self, specs: Sequence[NetSpec]) -> list[float]:
         """From pixels to label in the quicker format, if it is as much quicker than foretold as its margin allows."""
         quickest = [
-            [ms * (1 - self.profile.forms[form].margin) for ms in times]
+            [ms / (1 + self.profile.forms[form].margin) for ms in times]
             for form, times in self.network_ms(specs).items()
         ]
         return [self.around_ms(spec) + min(times) for spec, times in zip(specs, zip(*quickest))]

@@ -72,10 +72,12 @@ def test_the_quicker_format_less_its_margin_is_held_against_the_limit_by_hand(
     times, around = foresight.network_ms(specs), foresight.around_ms(specs[0])
     assert 0 < around < 50
     by_hand = [
-        around + min(times[form][i] * (1 - machine.forms[form].margin) for form in times) for i in range(len(specs))
+        around + min(times[form][i] / (1 + machine.forms[form].margin) for form in times) for i in range(len(specs))
     ]
     assert foresight.least_ms(specs) == pytest.approx(by_hand)
-    assert quick(foresight, many, by_hand[2]) == [spec.digest() for spec, ms in zip(specs, by_hand) if ms <= by_hand[2]]
+    ordered = sorted(by_hand)
+    limit = (ordered[1] + ordered[2]) / 2  # between two of the times
+    assert quick(foresight, many, limit) == [spec.digest() for spec, ms in zip(specs, by_hand) if ms <= limit]
     assert quick(foresight, many, 1e9) == [spec.digest() for spec in specs]
     assert quick(foresight, many, 1e-9) == [specs[int(np.argmin(by_hand))].digest()]
 
