@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from fireforge.base.graph import Graph, Node
-from fireforge.base.profile import Kernel
 from fireforge.base.regions import find_regions
-from fireforge.cost.walk import Walk, is_depthwise, taps
+from fireforge.cost.walk import Step, Walk, is_depthwise, taps
 
 CLIPS = ("Relu", "Clip")  # left to the ends of the integers
 FLAT = ("Flatten", "Reshape", "Transpose", "Split", "Slice", "Gather")  # need the channels first
@@ -14,10 +13,12 @@ SAME = ("Concat", *FLAT)  # kernels that are the same for integers and floats
 
 
 class IntegerWalk(Walk):
-    """Kernels of an int8 network.
+    """Steps of an int8 network.
 
     Args:
       graph: as `fireforge.cost.walk.as_delivered` gives it.
+
+    The same numbers before and after a change of their order or format have one name in its steps.
 
     Source:
       As for `fireforge.cost.blocked.BlockedWalk`.
@@ -36,11 +37,11 @@ class IntegerWalk(Walk):
             if node.op in CLIPS and self.uses[node.inputs[0]] == 1
         }
 
-    def kernels(self) -> tuple[Kernel, ...]:
+    def steps(self) -> tuple[Step, ...]:
         """All of the graph."""
         for tensor in self.graph.inputs:
             if tensor.name in self.integers:
-                self.put("quantize", tensor.name, tensor.name)
+                self.put("quantize", (tensor.name,), (tensor.name,))
         for node in self.graph.nodes:
             source, result = self.root(node.inputs[0]), node.outputs[0]
             if self.clipped.get(node.inputs[0]) == result and result in self.integers and source not in self.integers:
@@ -61,7 +62,7 @@ class IntegerWalk(Walk):
         if source not in self.last:
             self._turn(source)
         kind = "qdepthwise" if is_depthwise(node, self.types) else "qconv"
-        self.put(kind, source, result, taps=taps(node))
+        self.put(kind, (source,), (result,), taps=taps(node))
         self.last.add(result)
 
     def _quantized(self, node: Node) -> None:
@@ -70,18 +71,18 @@ class IntegerWalk(Walk):
             self.last.add(result)
         elif source in self.last:
             self._turn(source)
-        self.other(node, mark="" if node.op in SAME else "q")
+        self.other(node, self.data(node), mark="" if node.op in SAME else "q")
 
     def _float(self, node: Node) -> None:
         for name in self.data(node):
             if name in self.last:
                 self._turn(name)
             if name in self.integers:
-                self.put("dequantize", name, name)
-        self.other(node)
+                self.put("dequantize", (name,), (name,))
+        self.other(node, self.data(node))
 
     def _turn(self, name: str) -> None:
         """The other order of a tensor's channels."""
         if name not in self.turned:
             self.turned.add(name)
-            self.put("transpose", name, name)
+            self.put("transpose", (name,), (name,))

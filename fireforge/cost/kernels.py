@@ -10,11 +10,11 @@ from fireforge.base.graph import Graph
 from fireforge.base.profile import Kernel
 from fireforge.cost.blocked import BlockedWalk
 from fireforge.cost.integers import IntegerWalk
-from fireforge.cost.walk import as_delivered
+from fireforge.cost.walk import Step, as_delivered
 
-FORMS: dict[str, Callable[[Graph, int], tuple[Kernel, ...]]] = {
-    "float32": lambda graph, block: BlockedWalk(graph, block).kernels(),
-    "int8": lambda graph, block: IntegerWalk(graph).kernels(),
+FORMS: dict[str, Callable[[Graph, int], tuple[Step, ...]]] = {
+    "float32": lambda graph, block: BlockedWalk(graph, block).steps(),
+    "int8": lambda graph, block: IntegerWalk(graph).steps(),
 }
 
 
@@ -32,4 +32,4 @@ def kernels(graph: Graph, *, form: str, block: int) -> tuple[Kernel, ...]:
     Raises:
       FireforgeError: UNKNOWN_NAME, if there is no such form.
     """
-    return lookup(FORMS, form, "number format")(as_delivered(graph), block)
+    return tuple(step.kernel for step in lookup(FORMS, form, "number format")(as_delivered(graph), block))

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fireforge.base.graph import Graph
 from fireforge.base.value import Value
 from fireforge.cost.arena import MAPPED, Arena, Pattern
 from fireforge.cost.count import BYTES, size
-from fireforge.cost.fused import Step, fused_steps
+from fireforge.cost.places import Written, last_uses, places, written
 
 LIBRARY_BYTES = 11_000_000  # observed: what ONNX Runtime 1.31 takes for its first session, whatever the network
 HELD_COPIES = 2  # of the weights: what was parsed and what runs
@@ -47,17 +47,17 @@ class InferenceMemory(Value):
 def inference_memory(graph: Graph, *, batch: int = 1, block: int = BLOCK) -> InferenceMemory:
     """Peak memory of loading a network and predicting twice or more, counted.
 
-    The steps are those of `fireforge.cost.fused`. A step's output takes the place of an input that it may be computed
-    into, or of a tensor of the same shape that nothing reads any more, otherwise a new one; a place is kept from its
-    first tensor to the last reader of its last one. In the first run each tensor is a piece of
-    the arena. From the second run on they lie in one block, as large as the first run's tensors need when they are
-    packed; the arena gives it beside what it has, or in it where a free piece is large enough. Small regions of the
-    arena lie where the loading has left memory free.
+    The kernels are those of `fireforge.cost.kernels`. A tensor takes the place of one that its kernel reads and may
+    write over, or of one of the same shape that nothing reads any more, otherwise a new one; a place is kept from its
+    first tensor to the last reader of its last one. In the first run each place is a piece of the arena. From the
+    second run on they lie in one block, as large as the first run's tensors need when they are packed; the arena gives
+    it beside what it has, or in it where a free piece is large enough. Small regions of the arena lie where the loading
+    has left memory free.
 
     Args:
       graph: float32; batch norms behind convolutions count as folded, Dropout as gone, as files are delivered.
       batch: pictures at once.
-      block: channels in a block; see `fireforge.cost.fused.fused_steps`.
+      block: channels in a block; see `fireforge.cost.places.written`.
 
     Returns:
       The bytes.
@@ -65,10 +65,10 @@ def inference_memory(graph: Graph, *, batch: int = 1, block: int = BLOCK) -> Inf
     Raises:
       FireforgeError: UNKNOWN_OPERATOR, if the graph holds quantized tensors.
     """
-    steps = fused_steps(graph, batch=batch, block=block)
+    tensors = written(graph, batch=batch, block=block)
     arena, pattern, alive = Arena(), Pattern(), _Alive()
     for each in (arena, pattern, alive):
-        _run(steps, graph, each)
+        _run(tensors, each)
     arena.take(pattern.size)
     sizes = [size(weight.shape) * BYTES[weight.dtype] for weight in graph.weights]
     great = sum(each for each in sizes if each >= MAPPED)
@@ -109,53 +109,14 @@ class _Alive:
         self._now -= self._sizes[handle]
 
 
-def _run(steps: list[Step], graph: Graph, memory: Arena | Pattern | _Alive) -> None:
+def _run(tensors: Sequence[Written], memory: Arena | Pattern | _Alive) -> None:
     """Take and give the places of a run in its order."""
-    places = _places(steps, graph)
-    first = {place: i for i, place in reversed(list(enumerate(places)))}
-    last = _last_uses(steps, places)
+    taken = places(tensors)
+    first = {place: i for i, place in reversed(list(enumerate(taken)))}
+    last = last_uses(tensors, taken)
     handles: dict[int, int] = {}
-    for i, (step, place) in enumerate(zip(steps, places)):
+    for i, (tensor, place) in enumerate(zip(tensors, taken)):
         if first[place] == i:
-            handles[place] = memory.take(step.size)
+            handles[place] = memory.take(tensor.size)
         for done in [each for each in handles if last[each] == i]:
             memory.give(handles.pop(done))
-
-
-def _places(steps: list[Step], graph: Graph) -> list[int]:
-    """Where each step writes: over an input, in the place of a dead tensor of the same shape, or in a new place."""
-    left = Counter(name for step in steps for name in step.inputs)
-    given = {tensor.name for tensor in graph.inputs}
-    shapes = {step.output: step.shape for step in steps}
-    place: dict[str, int] = {}
-    free: list[tuple[tuple[int, ...], int]] = []
-    found: list[int] = []
-    for step in steps:
-        done = [name for name in dict.fromkeys(step.inputs) if left[name] == step.inputs.count(name)]
-        over = next((name for name in step.over if name in done and name in place and name not in given), None)
-        dead = next((entry for entry in free if entry[0] == step.shape), None)
-        if over is not None:
-            place[step.output] = place.pop(over)
-        elif dead is not None:
-            free.remove(dead)
-            place[step.output] = dead[1]
-        else:
-            place[step.output] = max(found, default=-1) + 1
-        found.append(place[step.output])
-        left.subtract(step.inputs)
-        free[:0] = [(shapes[name], place.pop(name)) for name in done if name in place]
-    return found
-
-
-def _last_uses(steps: list[Step], places: list[int]) -> dict[int, int]:
-    """The step behind which each place is free; those of the outputs stay."""
-    owner = {step.output: place for step, place in zip(steps, places)}
-    read = {name for step in steps for name in step.inputs}
-    last: dict[int, int] = {}
-    for i, (step, place) in enumerate(zip(steps, places)):
-        for each in (place, *(owner[name] for name in step.inputs if name in owner)):
-            last[each] = max(last.get(each, 0), i)
-    for step, place in zip(steps, places):
-        if step.output not in read:
-            last[place] = len(steps)
-    return last

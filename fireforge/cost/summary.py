@@ -74,7 +74,7 @@ def summary(graph: Graph, *, batch: int = 1, dtype: str = "float32", block: int 
       graph: a valid graph.
       batch: pictures at once.
       dtype: a name of `fireforge.cost.ledger.ITEM_BYTES`.
-      block: channels in a block of the processor's kernels; see `fireforge.cost.fused.fused_steps`.
+      block: channels in a block of the processor's kernels; see `fireforge.cost.places.written`.
 
     Returns:
       The Summary.

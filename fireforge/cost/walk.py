@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fireforge.base.clean import without_idle
@@ -25,8 +26,24 @@ KINDS = {
     "Gemm": "gemm",
     "Concat": "concat",
     "Flatten": "flatten",
+    "Transpose": "transpose",
     "Add": "add",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A kernel and the tensors around it; a tensor that is reordered has a name of its own in each layout.
+
+    Args:
+      kernel: what is done for one image.
+      reads: tensors but weights: the kernel's source, then those that it joins.
+      writes: tensors; the kernel's result first.
+    """
+
+    kernel: Kernel
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
 
 
 def as_delivered(graph: Graph) -> Graph:
@@ -61,7 +78,7 @@ def as_delivered(graph: Graph) -> Graph:
 
 
 class Walk:
-    """Kernels as they are found; a tensor that a fused node makes is the one that its host makes.
+    """Steps as they are found; a tensor that a fused node makes is the one that its host makes.
 
     Args:
       graph: as `as_delivered` gives it.
@@ -69,10 +86,10 @@ class Walk:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.types: Mapping[str, TensorType] = infer(graph)
+        self.types: dict[str, TensorType] = infer(graph)
         self.weights = {weight.name for weight in graph.weights}
         self.same: dict[str, str] = {}
-        self.found: list[Kernel] = []
+        self.found: list[Step] = []
         self.uses = Counter(name for node in graph.nodes for name in node.inputs)
         self.uses.update(graph.outputs)
 
@@ -88,22 +105,27 @@ class Walk:
         channels, high, *wide = [*shape, 1, 1, 1][: max(len(shape), 3)]
         return channels, high, math.prod(wide)
 
+    def lies(self, name: str) -> Size:
+        """(C, H, W) of a tensor as it lies in memory."""
+        return self.size(name)
+
     def data(self, node: Node) -> tuple[str, ...]:
         """The tensors that a node reads and that are no weights."""
         return tuple(self.root(name) for name in node.inputs if name and name not in self.weights)
 
-    def put(self, kind: str, source: str, result: str, *, taps: int = 1, groups: int = 1, joined: int = 0) -> None:
-        """One more kernel."""
-        sizes = {"source": self.size(source), "result": self.size(result)}
-        self.found.append(Kernel(kind=kind, **sizes, taps=taps, groups=groups, joined=joined))
+    def put(
+        self, kind: str, reads: tuple[str, ...], writes: tuple[str, ...], *, taps: int = 1, groups: int = 1
+    ) -> None:
+        """One more step."""
+        source = self.lies(reads[0])
+        result = source if kind == "transpose" else self.lies(writes[0])
+        kernel = Kernel(kind=kind, source=source, result=result, taps=taps, groups=groups, joined=len(reads) - 1)
+        self.found.append(Step(kernel=kernel, reads=reads, writes=writes))
 
-    def other(self, node: Node, *, mark: str = "") -> None:
+    def other(self, node: Node, reads: tuple[str, ...], *, mark: str = "") -> None:
         """A node that is a kernel of its own; a node of weights alone is computed when the file is loaded."""
-        data = self.data(node)
-        if node.op == "Transpose":
-            self.put("transpose", data[0], data[0])
-        elif data:
-            self.put(mark + KINDS.get(node.op, node.op), data[0], node.outputs[0], joined=len(data) - 1)
+        if reads:
+            self.put(mark + KINDS.get(node.op, node.op), reads, node.outputs)
 
 
 def number(node: Node, name: str) -> int:

@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import Exit
 from fireforge.base.graph import Graph
 from fireforge.base.trial import Recipe
 from fireforge.base.value import Value, canonical_json
+from fireforge.runtime.fresh import fresh
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.train.rehearsal import rehearse
 
@@ -54,16 +52,9 @@ def training_footprint(graph: Graph, recipe: Recipe, *, returning: bool = True) 
     Raises:
       FireforgeError: MEASURE_FAILED, if the process died or the system does not tell.
     """
-    home = str(Path(__file__).parents[2])  # where this very package lies, for a process started elsewhere
-    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    env = {**os.environ, **(RETURNING if returning else {}), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     order = canonical_json(Rehearsal(graph=graph, recipe=recipe).to_json())
-    command = [sys.executable, "-m", "fireforge.jobs.footprint"]
-    done = subprocess.run(command, input=order, capture_output=True, text=True, env=env, check=False)
-    if done.returncode != Exit.DONE or not done.stdout.strip().isdigit():
-        last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
-        raise FireforgeError("MEASURE_FAILED", last, where="training", exit_code=Exit.BUG)
-    return int(done.stdout)
+    env = RETURNING if returning else {}
+    return int(fresh("fireforge.jobs.footprint", where="training", order=order, env=env))
 
 
 def main() -> int:

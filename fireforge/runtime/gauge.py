@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import TensorType
-from fireforge.base.value import Value, canonical_json
+from fireforge.base.value import Value
+from fireforge.runtime.fresh import answer, fresh
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.runtime.onnx_runtime import OnnxSession
 
@@ -111,23 +109,8 @@ def gauge_fresh(
     Raises:
       FireforgeError: what the process refused; MEASURE_FAILED, if it died or took too long.
     """
-    command = [sys.executable, "-m", "fireforge.runtime.gauge", str(path), "--batch", str(batch)]
-    command += ["--runs", str(runs), "--seconds", str(seconds), "--threads", str(threads)]
-    home = str(Path(__file__).parents[2])  # where this very package lies, for a process started elsewhere
-    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in paths if part)}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=limit_s)
-    except subprocess.TimeoutExpired as error:
-        told = f"took more than {limit_s:.0f} s"
-        raise FireforgeError("MEASURE_FAILED", told, where=str(path), exit_code=Exit.BUG) from error
-    last = (done.stdout.strip().splitlines() or [""])[-1]
-    if done.returncode == Exit.DONE:
-        return Gauge.from_json(json.loads(last))
-    if done.returncode == Exit.BAD_INPUT and last.startswith("{"):
-        raise FireforgeError(**json.loads(last))
-    told = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
-    raise FireforgeError("MEASURE_FAILED", told, where=str(path), exit_code=Exit.BUG)
+    options = ["--batch", str(batch), "--runs", str(runs), "--seconds", str(seconds), "--threads", str(threads)]
+    return Gauge.from_json(fresh("fireforge.runtime.gauge", [str(path), *options], where=str(path), limit_s=limit_s))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -146,13 +129,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args(arguments)
-    try:
-        found = gauge(asked.path, batch=asked.batch, runs=asked.runs, seconds=asked.seconds, threads=asked.threads)
-    except FireforgeError as error:
-        print(canonical_json({name: getattr(error, name) for name in ("code", "what", "where", "allowed", "do")}))
-        return int(Exit.BAD_INPUT)
-    print(canonical_json(found.to_json()))
-    return int(Exit.DONE)
+    numbers = {"batch": asked.batch, "runs": asked.runs, "seconds": asked.seconds, "threads": asked.threads}
+    return answer(lambda: gauge(asked.path, **numbers).to_json())
 
 
 def _filled(tensor: TensorType, batch: int) -> np.ndarray:

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,8 +16,8 @@ from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
 from fireforge.base.pixels import Picture
-from fireforge.base.value import canonical_json
 from fireforge.runtime.energy import POWERCAP, Counter, drawn, why_none
+from fireforge.runtime.fresh import answer, fresh
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.runtime.pictures import Pictures, as_array, generated, read_pictures
 from fireforge.runtime.predictor import Predictor, load, model_file
@@ -99,23 +96,12 @@ def measure_fresh(
     Raises:
       FireforgeError: what the process refused, or MEASURE_FAILED, if it died.
     """
-    command = [sys.executable, "-m", "fireforge.runtime.measure", str(path)]
-    command += ["--threads", str(threads), "--runs", str(runs), "--warmup", str(warmup)]
-    command += [] if pictures is None else ["--pictures", str(pictures)]
-    home = str(Path(__file__).parents[2])  # where this very package lies, for a process started elsewhere
-    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in paths if part)}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    lines = done.stdout.splitlines() or [""]
-    if done.returncode == Exit.DONE:
-        found = Measurement.from_json(json.loads(lines[-1]))
-        if found.torch_loaded:
-            raise FireforgeError("MEASURE_FAILED", "torch was loaded", where=str(path), exit_code=Exit.BUG)
-        return found.replace(how={name: _freshly(words) for name, words in found.how.items()})
-    if done.returncode == Exit.BAD_INPUT and lines[-1].startswith("{"):
-        raise FireforgeError(**json.loads(lines[-1]))
-    last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
-    raise FireforgeError("MEASURE_FAILED", last, where=str(path), exit_code=Exit.BUG)
+    options = ["--threads", str(threads), "--runs", str(runs), "--warmup", str(warmup)]
+    options += [] if pictures is None else ["--pictures", str(pictures)]
+    found = Measurement.from_json(fresh("fireforge.runtime.measure", [str(path), *options], where=str(path)))
+    if found.torch_loaded:
+        raise FireforgeError("MEASURE_FAILED", "torch was loaded", where=str(path), exit_code=Exit.BUG)
+    return found.replace(how={name: _freshly(words) for name, words in found.how.items()})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -134,16 +120,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--warmup", type=int, default=20)
     asked = parser.parse_args(arguments)
-    try:
-        found = measure(
-            asked.path, pictures=asked.pictures, threads=asked.threads, runs=asked.runs, warmup=asked.warmup
-        )
-    except FireforgeError as error:
-        parts = {name: getattr(error, name) for name in ("code", "what", "where", "allowed", "do")}
-        print(canonical_json(parts))
-        return int(Exit.BAD_INPUT)
-    print(canonical_json(found.to_json()))
-    return int(Exit.DONE)
+    options = {"threads": asked.threads, "runs": asked.runs, "warmup": asked.warmup}
+    return answer(lambda: measure(asked.path, pictures=asked.pictures, **options).to_json())
 
 
 class _Memory:

@@ -60,8 +60,11 @@ def _shares(rows: Sequence[Foretold]) -> Markup:
         margin = next(row.margin for row in rows if row.form == form)
         shares = [show.percent(sum(error <= bound for error in errors) / len(errors), digits=0) for bound in BOUNDS]
         cells.append((form, show.count(len(errors)), *shares, f"± {show.percent(margin, digits=0)}"))
-    header = ("Numbers", "Networks", *(f"Within {show.percent(bound, digits=0)}" for bound in BOUNDS), "Margin")
-    note = "The margin is what nine of ten networks of the profile keep when they are left out of its fit."
+    header = ("Numbers", "Networks", *(f"± {show.percent(bound, digits=0)}" for bound in BOUNDS), "Margin")
+    note = (
+        "Shares of networks whose prediction is within so much of the measured time. "
+        "The margin is what nine of ten networks of the profile keep when they are left out of its fit."
+    )
     return parts.pile(parts.table(header, cells), tag("p", note, class_="note"))
 
 

@@ -1,36 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of predicting: the steps against those that ONNX Runtime makes, the arena by hand, all of it measured."""
+"""Memory of predicting: what a run writes, by hand and as ONNX Runtime does it, the arena, all of it measured."""
 
 from __future__ import annotations
 
-import onnx
 import pytest
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph, Node, TensorType
 from fireforge.cost.arena import Arena, Pattern
-from fireforge.cost.fused import fused_steps
+from fireforge.cost.blocked import BlockedWalk
 from fireforge.cost.memory import LIBRARY_BYTES, inference_memory
+from fireforge.cost.places import depth_first, places, written
+from fireforge.cost.walk import as_delivered
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.jobs.blank import blank_arrays
 from fireforge.nets.families import NETWORKS, build_graph
-from fireforge.runtime.events import block_of
+from fireforge.runtime.events import block_of, trace
 from fireforge.runtime.gauge import gauge_fresh
 from fireforge.runtime.onnx_runtime import OnnxSession
+from fireforge.runtime.profile import shown
 
 MIB = 2**20
-RENAMED = ("Flatten", "Reshape")
 
 
-@pytest.mark.parametrize("name", ["firenet-small", "resnet-20", "mobilenet-small", "convnet-small", "googlenet-small"])
-def test_steps_are_those_of_onnx_runtime(name, tmp_path):
-    """As many kernels as the graph that ONNX Runtime says it runs, without those that only rename."""
-    graph = build_graph(NETWORKS[name]())
-    ran = tmp_path / "ran.onnx"
-    OnnxSession(onnx_bytes(graph, blank_arrays(graph)), optimized=str(ran))
-    theirs = [node.op_type for node in onnx.load(ran).graph.node if node.op_type not in RENAMED]
-    ours = fused_steps(graph, batch=1, block=max(block_of(), 1))
-    assert len(ours) == len(theirs), theirs
+@pytest.mark.parametrize(
+    "name",
+    ["firenet-small", "resnet-20", "cifar-resnet-20", "mobilenet-small", "regnet-small", "caffe-lenet", "lenet-5"],
+)
+def test_steps_run_in_the_order_of_onnx_runtime(name):
+    """Reference: ONNX Runtime's own trace of the file, kernel by kernel."""
+    graph, block = build_graph(NETWORKS[name]()), block_of()
+    data = onnx_bytes(graph, blank_arrays(graph))
+    ran = [event.kernel for event in trace(data, shown(OnnxSession(data)), runs=1, block=block)]
+    assert [step.kernel for step in depth_first(BlockedWalk(as_delivered(graph), block).steps())] == ran
 
 
 def test_arena_by_hand():
@@ -90,10 +92,11 @@ def chain() -> Graph:
 
 def test_a_sum_and_its_activation_are_done_by_the_convolution_before_them():
     """x is reordered (1 map), stem, a, and b into stem's place; the answer is put back in plain order."""
-    steps = fused_steps(chain(), batch=2, block=16)
-    assert [step.name for step in steps] == ["x", "stem", "a", "b", "b"]
-    assert [step.over for step in steps] == [(), (), (), ("stem",), ()]
-    assert all(step.size == 2 * 16 * 64 * 64 * 4 for step in steps)
+    tensors = written(chain(), batch=2, block=16)
+    assert [tensor.name for tensor in tensors] == ["x blocked", "stem", "a", "b", "b plain"]
+    assert [tensor.over for tensor in tensors] == [(), (), (), ("stem",), ()]
+    assert all(tensor.size == 2 * 16 * 64 * 64 * 4 for tensor in tensors)
+    assert places(tensors) == [0, 1, 0, 1, 0]
     found = inference_memory(chain(), batch=2)
     assert found.alive == 2 * 2 * 16 * 64 * 64 * 4
     assert found.weights == 4 * 3 * 256
@@ -106,9 +109,45 @@ def test_channels_are_filled_up_to_whole_blocks():
     pool = Node(name="p", op="GlobalAveragePool", inputs=("y",), outputs=("z",))
     source, weight = TensorType(name="x", shape=("N", 3, 4, 4)), TensorType(name="w", shape=(24, 3, 1, 1))
     graph = Graph(inputs=(source,), outputs=("z",), weights=(weight,), nodes=(conv, pool))
-    assert [step.size for step in fused_steps(graph, batch=1, block=16)] == [32 * 64, 24 * 64, 24 * 4]
-    assert [step.size for step in fused_steps(graph, batch=1, block=8)] == [24 * 64, 24 * 4, 24 * 4]
-    assert [step.size for step in fused_steps(graph, batch=1, block=1)] == [24 * 64, 24 * 4]
+    assert [tensor.size for tensor in written(graph, batch=1, block=16)] == [32 * 64, 24 * 64, 24 * 4]
+    assert [tensor.size for tensor in written(graph, batch=1, block=8)] == [24 * 64, 24 * 4, 24 * 4]
+    assert [tensor.size for tensor in written(graph, batch=1, block=1)] == [24 * 64, 24 * 4]
+    assert written(graph, batch=1, block=0) == written(graph, batch=1, block=1)
+
+
+def test_a_gated_map_takes_a_place_of_its_own():
+    """b, the gate g; c = b * gate beside b; Relu over c: three places, the gate's small."""
+    nodes = (
+        Node(name="b", op="Tanh", inputs=("x",), outputs=("b",)),
+        Node(name="g", op="GlobalAveragePool", inputs=("b",), outputs=("g",)),
+        Node(name="c", op="Mul", inputs=("b", "g"), outputs=("c",)),
+        Node(name="d", op="Relu", inputs=("c",), outputs=("d",)),
+    )
+    source = TensorType(name="x", shape=("N", 16, 8, 8))
+    graph = Graph(inputs=(source,), outputs=("d",), weights=(), nodes=nodes)
+    tensors = written(graph, batch=1, block=1)
+    assert [tensor.name for tensor in tensors] == ["b", "g", "c", "d"]
+    assert places(tensors) == [0, 1, 2, 2]
+
+
+def test_a_sum_joins_a_convolution_once():
+    """(a + b) + c of three convolutions: the first sum is done by a, the second by c, over what a made."""
+    parts = [
+        Node(name=name, op="Conv", inputs=("x", f"{name}.w"), outputs=(name,), attrs={"kernel_shape": (1, 1)})
+        for name in "abc"
+    ]
+    sums = [
+        Node(name="ab", op="Add", inputs=("a", "b"), outputs=("ab",)),
+        Node(name="abc", op="Add", inputs=("ab", "c"), outputs=("abc",)),
+    ]
+    weights = tuple(TensorType(name=f"{name}.w", shape=(16, 16, 1, 1)) for name in "abc")
+    source = TensorType(name="x", shape=("N", 16, 8, 8))
+    graph = Graph(inputs=(source,), outputs=("abc",), weights=weights, nodes=(*parts, *sums))
+    tensors = {tensor.name: tensor.over for tensor in written(graph, batch=1, block=16)}
+    assert tensors == {"x blocked": (), "b": (), "a": ("b",), "c": ("a",), "c plain": ()}
+    data = onnx_bytes(graph, blank_arrays(graph))
+    ran = [event.kernel for event in trace(data, shown(OnnxSession(data)), runs=1, block=block_of())]
+    assert [step.kernel for step in depth_first(BlockedWalk(graph, block_of()).steps())] == ran
 
 
 def test_quantized_graphs_are_refused():
@@ -124,27 +163,37 @@ MEASURED = [
     *(("squeezenet-1.1", 16), ("resnet-20", 320), ("mobilenet-v2", 16), ("firenet-small", 320), ("alexnet", 1)),
     ("googlenet", 16),
     *(("resnet-18", 8), ("resnet-50", 4), ("nin", 16), ("shufflenet-v2-1.0", 16), ("vgg-a", 1)),
+    *(("mobilenet-v3-small", 64), ("regnety-200mf", 16), ("cifar-resnet-20", 320), ("lenet-5", 1024)),
 ]
 
 
-def held_against(name: str, batch: int, folder) -> float:
-    """Counted by measured peak memory of loading and predicting."""
+def held_against(name: str, batch: int, folder, monkeypatch) -> float:
+    """Counted by measured peak memory of loading and predicting, the median of five processes.
+
+    Where glibc's pieces lie depends on as little as the lengths of the file's name and of the environment, so that
+    resnet-18 takes 230 to 294 MB, each again and again in its own layout: the five differ in both.
+    """
     graph = build_graph(NETWORKS[name]())
-    path = folder / "network.onnx"
+    path = folder / "n.onnx"
     path.write_bytes(onnx_bytes(graph, blank_arrays(graph)))
-    measured = gauge_fresh(path, batch=batch, runs=2).memory_bytes
-    assert measured is not None
+    found = []
+    for i in range(5):
+        monkeypatch.setenv("PADDING", "x" * (100 * i))
+        path = path.rename(folder / f"{'n' * (1 + 20 * i)}.onnx")
+        found.append(gauge_fresh(path, batch=batch, runs=2).memory_bytes)
+    assert None not in found
+    measured = sorted(found)[2]
     assert measured > 95e6
     return inference_memory(graph, batch=batch, block=max(block_of(), 1)).peak / measured
 
 
-def test_counted_is_what_a_process_takes(tmp_path):
+def test_counted_is_what_a_process_takes(tmp_path, monkeypatch):
     """Within 10 %: glibc's own waste, and the threads' stacks, are not counted."""
-    assert held_against("convnet-small", 512, tmp_path) == pytest.approx(1, abs=0.1)
+    assert held_against("convnet-small", 512, tmp_path, monkeypatch) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", MEASURED, ids=lambda case: case[0])
-def test_counted_is_what_a_process_takes_for_every_family(case, tmp_path):
+def test_counted_is_what_a_process_takes_for_every_family(case, tmp_path, monkeypatch):
     """Within 10 %, as above."""
-    assert held_against(*case, tmp_path) == pytest.approx(1, abs=0.1)
+    assert held_against(*case, tmp_path, monkeypatch) == pytest.approx(1, abs=0.1)
