@@ -5,8 +5,9 @@
     python benchmarks/latency.py --profile profile.json --seed 7
 
 Draws networks of the three design spaces from the seed, predicts each from its Graph and the profile, then times its
-file in ONNX Runtime with one thread: the least of 60 runs in six windows, an anchor network timed in the same windows.
-Networks below 0.3 ms are not judged.
+file in ONNX Runtime with as many threads as the profile: the least of 60 runs in six windows, an anchor network timed
+in the same windows. Networks below 0.3 ms are not judged. The seed must not be the profile's own, whose networks the
+profile knows.
 """
 
 from __future__ import annotations
@@ -58,9 +59,11 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     asked = parser.parse_args()
     profile = read_profile(asked.profile)
+    if asked.seed == profile.seed:
+        parser.error(f"seed {asked.seed} drew the networks that the profile was fitted to: take another one")
     cases = drawn_cases(profile, asked.seed, asked.networks)
-    anchor = OnnxSession(blank_files(NETWORKS[ANCHOR]())["float32"])
-    clock = timed(cases, anchor) / profile.anchor_ms
+    anchor = OnnxSession(blank_files(NETWORKS[ANCHOR]())["float32"], threads=profile.threads)
+    clock = timed(cases, anchor, threads=profile.threads) / profile.anchor_ms
     rows = []
     for form in BOUNDS:
         own = [case for case in cases if case.form == form and case.ms >= JUDGED_MS][: asked.networks]
@@ -95,12 +98,12 @@ def drawn_cases(profile: DeviceProfile, seed: int, networks: int) -> list[Case]:
     return cases
 
 
-def timed(cases: list[Case], anchor: OnnxSession) -> float:
+def timed(cases: list[Case], anchor: OnnxSession, *, threads: int) -> float:
     """Time all cases, window by window; the anchor's milliseconds as the profile has them."""
     beside, anchors = shown(anchor), []
     for _ in range(WINDOWS):
         for case in cases:
-            session = OnnxSession(case.data)
+            session = OnnxSession(case.data, threads=threads)
             anchors.append(least_ms(anchor, beside, RUNS))
             case.ms = min(case.ms, least_ms(session, shown(session), RUNS))
     return quiet_ms(anchors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -184,13 +185,13 @@ def cost(
     list_all: Annotated[bool, typer.Option("--list", help="All named networks.")] = False,
     classes: Annotated[int | None, typer.Option(min=1)] = None,
     image: Annotated[str | None, typer.Option(metavar="3x32x32", help="Channels x height x width.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the input in pixels.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 1,
-    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float32",
+    image_size: Annotated[int | None, typer.Option(min=1, max=16384, help="Side of the input in pixels.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=2**20, help="Pictures at once.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16, fixed16 or int8.")] = "float32",
     change: Annotated[list[str] | None, typer.Option(metavar="conv1.filters=384", help="What if; repeatable.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Share a training step among so many.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=2**20, help="Share a training step among so many.")] = 0,
     compare: Annotated[bool, typer.Option("--compare", help="Draw a page; time and memory are measured.")] = False,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of the measurements of --compare.")] = 5.0,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Of all of --compare's measurements; 5.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.html", help="Of --compare.")] = None,
     profile: Annotated[str, typer.Option(metavar="FILE", help="Of another machine, by bench --profile there.")] = "",
     as_json: AsJson = False,
@@ -200,29 +201,32 @@ def cost(
     from fireforge.jobs.cost import Asked, cost_all, image_of, layers
 
     shape = image_of(image, image_size)
-    asked = Asked(batch=batch, dtype=dtype, changes=tuple(change or ()), workers=workers, profile=profile)
+    whole = {"--change": change, "--workers": workers, "--profile": profile}
+    held = {"--batch": batch != 1, "--dtype": dtype != "float32"}
+    page = {"--minutes": minutes, "--out": out}
     if compare:
-        if by_layer or list_all or change or workers or batch != 1 or dtype != "float32" or profile:
-            what = "--compare draws a page of its own"
-            raise FireforgeError(
-                "BAD_USAGE", what, allowed="--classes, --image, --image-size, --minutes, --out, --json"
-            )
+        _no_use("--compare", {"--layers": by_layer, "--list": list_all, **whole, **held})
         from fireforge.jobs.compare import Terms, compare_page
         from fireforge.jobs.tell_compare import comparison
         from fireforge.jobs.view import View
 
-        terms = Terms(classes=classes, image=shape, minutes=minutes)
+        terms = Terms(classes=classes, image=shape, minutes=minutes or 5.0)
         with View(quiet=as_json) as view:
-            found, page = compare_page(nets or [], out=out, terms=terms, progress=view)
-        _say(as_json, found.to_json(), comparison(found, page))
-        return
+            found, path = compare_page(nets or [], out=out, terms=terms, progress=view)
+        return _say(as_json, found.to_json(), comparison(found, path))
+    asked = Asked(batch=batch, dtype=dtype, changes=tuple(change or ()), workers=workers, profile=profile)
     if by_layer and nets:
-        for net in nets:
-            rows = layers(net, classes=classes, image=shape, asked=asked)
-            _say(as_json, [row.to_json() for row in rows], tell_cost.layers(rows))
-        return
+        _no_use("--layers", {"--list": list_all, **whole, **page})
+        rows = {net: layers(net, classes=classes, image=shape, asked=asked) for net in nets}
+        return _say(
+            as_json, {net: [row.to_json() for row in own] for net, own in rows.items()}, tell_cost.ledgers(rows)
+        )
+    if nets:
+        _no_use("cost without --compare", page)
+    else:
+        _no_use("a list of all networks", {"--layers": by_layer, **whole, **held, **page})
     told = cost_all(nets or [], list_all=list_all, classes=classes, image=shape, asked=asked)
-    _say(as_json, {row.name: row.fields() for row in told}, tell_cost.costs(told))
+    return _say(as_json, {row.name: row.fields() for row in told}, tell_cost.costs(told))
 
 
 @app.command()
@@ -294,12 +298,13 @@ def bench(
 
     if measure:
         from fireforge.jobs.profile import profile
-        from fireforge.jobs.profiles import write_profile
+        from fireforge.jobs.profiles import place, write_profile
         from fireforge.jobs.view import View
 
+        target = place(out, threads=threads)  # before the machine is measured for a minute
         with View(quiet=as_json) as view:
             found = profile(threads=threads, progress=view)
-        path = write_profile(found, out)
+        path = write_profile(found, target)
         _say(as_json, {"path": str(path), **found.to_json()}, tell.profile(found, path))
         return
     from fireforge.jobs.bench import bench as job
@@ -338,6 +343,14 @@ def report(run: RunPath) -> None:
     from fireforge.jobs.report import report as job
 
     print(job(run))
+
+
+def _no_use(mode: str, given: Mapping[str, object]) -> None:
+    """Refuse options that would be ignored."""
+    if unused := [name for name, value in given.items() if value]:
+        raise FireforgeError(
+            "BAD_USAGE", f"{mode} has no use for {', '.join(unused)}", do="leave it out, or name a network"
+        )
 
 
 def _say(as_json: bool, data: Any, lines: list[str]) -> None:

@@ -84,6 +84,7 @@ class Comparison(Value):
       hardware: what the figures were measured on.
       versions: package to version.
       how: "speed", "counted" and "measured" to how the figure came to be, in words.
+      absent: network that is not among the rows to why.
     """
 
     networks: tuple[Compared, ...]
@@ -91,3 +92,4 @@ class Comparison(Value):
     hardware: Hardware
     versions: dict[str, str]
     how: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fireforge.base.errors import FireforgeError
@@ -10,6 +11,9 @@ from fireforge.base.machine import Hardware
 from fireforge.base.value import Value
 
 Size = tuple[int, int, int]  # (C, H, W) of one image; what is flat has H = W = 1
+FORMS = ("float32", "int8")  # number formats that are measured
+MOST_SIZE = 2**31  # of an axis, and of all other counts
+MOST = 1e15  # of a time, a rate or a share: above it the fit's sums lose their digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,9 @@ class Kernel(Value):
       taps: of a convolution or pooling window, R * S; 1 else.
       groups: of a convolution that is not depthwise.
       joined: tensors that it reads besides the first, such as the sum that is fused into a convolution.
+
+    Raises:
+      FireforgeError: BAD_JSON naming the field, if a size or a count is none.
     """
 
     kind: str
@@ -32,6 +39,16 @@ class Kernel(Value):
     groups: int = 1
     joined: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse sizes and counts that no work has."""
+        if not self.kind:
+            raise FireforgeError("BAD_JSON", "no kind", where="Kernel.kind")
+        _check("Kernel.source", self.source, least=1, most=MOST_SIZE)
+        _check("Kernel.result", self.result, least=1, most=MOST_SIZE)
+        _check("Kernel.taps", [self.taps], least=1, most=MOST_SIZE)
+        _check("Kernel.groups", [self.groups], least=1, most=MOST_SIZE)
+        _check("Kernel.joined", [self.joined], least=0, most=MOST_SIZE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTime(Value):
@@ -40,10 +57,17 @@ class KernelTime(Value):
     Args:
       kernel: the work.
       us: microseconds.
+
+    Raises:
+      FireforgeError: BAD_JSON naming the field, if the time is none.
     """
 
     kernel: Kernel
     us: float
+
+    def __post_init__(self) -> None:
+        """Refuse times that no kernel takes."""
+        _above("KernelTime.us", self.us)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +80,9 @@ class FormProfile(Value):
       factor: that predictions are multiplied by: the median of measured over predicted of networks left out of the fit.
       margin: share by which nine of ten networks that were not fitted differ from their prediction, at most.
       peak_macs: best multiply-adds a second that were seen.
+
+    Raises:
+      FireforgeError: BAD_JSON naming the field, if there is no time, or a number is none that can be measured.
     """
 
     times: tuple[KernelTime, ...]
@@ -63,6 +90,15 @@ class FormProfile(Value):
     margin: float
     peak_macs: float
     factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be foretold from."""
+        if not self.times:
+            raise FireforgeError("BAD_JSON", "no kernel was timed", where="FormProfile.times")
+        _check("FormProfile.call_us", [self.call_us], least=0, most=MOST)
+        _check("FormProfile.margin", [self.margin], least=0, most=MOST)
+        _above("FormProfile.peak_macs", self.peak_macs)
+        _above("FormProfile.factor", self.factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +115,10 @@ class DeviceProfile(Value):
       anchor_ms: float32 time of the anchor network, to tell how the clock stood.
       networks: that were run for it.
       seconds: that it took.
+      seed: that the networks were drawn from.
+
+    Raises:
+      FireforgeError: BAD_JSON naming the field, if a number is none that can be measured, or a form is unknown.
     """
 
     hardware: Hardware
@@ -90,6 +130,20 @@ class DeviceProfile(Value):
     anchor_ms: float
     networks: int
     seconds: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no machine gives."""
+        unknown = sorted(set(self.forms).difference(FORMS))
+        if unknown or not self.forms:
+            what = f"the number format {unknown[0]!r}" if unknown else "no number format"
+            raise FireforgeError("BAD_JSON", what, where="DeviceProfile.forms", allowed=", ".join(FORMS))
+        _check("DeviceProfile.threads", [self.threads], least=1, most=MOST_SIZE)
+        _check("DeviceProfile.block", [self.block], least=0, most=MOST_SIZE)
+        _check("DeviceProfile.networks", [self.networks], least=1, most=MOST_SIZE)
+        _check("DeviceProfile.seconds", [self.seconds], least=0, most=MOST)
+        _above("DeviceProfile.bandwidth", self.bandwidth)
+        _above("DeviceProfile.anchor_ms", self.anchor_ms)
 
     def form(self, name: str) -> FormProfile:
         """What was measured in one number format.
@@ -108,3 +162,15 @@ class DeviceProfile(Value):
                 "NOT_PROFILED", f"{name} was not measured on {self.hardware.processor}", allowed=", ".join(self.forms)
             )
         return self.forms[name]
+
+
+def _check(where: str, numbers: Sequence[float], *, least: float, most: float) -> None:
+    """Refuse a number that is below or above what can be, or no number."""
+    for number in numbers:
+        if not least <= number <= most:
+            raise FireforgeError("BAD_JSON", f"got {number}", where=where, allowed=f"{least:g} to {most:g}")
+
+
+def _above(where: str, number: float) -> None:
+    """Refuse what is not above 0, or so little that its inverse is beyond MOST."""
+    _check(where, [number], least=1 / MOST, most=MOST)

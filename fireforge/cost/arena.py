@@ -25,8 +25,8 @@ class Arena:
     """Pieces of ever larger regions, best fit first; what was touched stays resident.
 
     A region is the first power of two of MiB that holds what is asked for, and at least twice the last one. Of the free
-    pieces that are large enough the smallest is used, whole unless it is twice as large, when it is cut. Neighbours
-    that are free are joined.
+    pieces that are large enough the smallest is used, of those the one of the lowest address, whole unless it is twice
+    as large, when it is cut. Neighbours that are free are joined.
 
     Source:
       ONNX Runtime, core/framework/bfc_arena.cc, the strategy kNextPowerOfTwo; observed with 1.31.
@@ -39,6 +39,11 @@ class Arena:
         self._next = FIRST_REGION
         self._used: dict[int, tuple[int, _Piece]] = {}
         self._count = 0
+
+    @property
+    def regions(self) -> int:
+        """How many were taken from the system."""
+        return len(self._regions)
 
     def take(self, size: int) -> int:
         """Use memory.
@@ -78,27 +83,25 @@ class Arena:
                 joined.append(each)
         self._regions[region] = joined
 
-    def resident(self) -> tuple[int, int]:
-        """Bytes that have ever been written: of regions that glibc takes from its heap, and of those of their own."""
-        small = large = 0
-        for size, spans in zip(self._sizes, self._touched):
-            if size < MAPPED:
-                small += _union(spans)
-            else:
-                large += _union(spans)
-        return small, large
+    def resident(self) -> list[tuple[int, int]]:
+        """Of each region its bytes, and those of them that have ever been written."""
+        return [(size, _union(spans)) for size, spans in zip(self._sizes, self._touched)]
 
     def _best(self, size: int) -> tuple[int, _Piece] | None:
         fitting = [
-            (piece.size, region, piece.start, piece)
+            (piece.size, self._order(region), piece.start, region, piece)
             for region, pieces in enumerate(self._regions)
             for piece in pieces
             if piece.free and piece.size >= size
         ]
         if not fitting:
             return None
-        _, region, _, piece = min(fitting, key=lambda item: item[:3])
+        *_, region, piece = min(fitting, key=lambda item: item[:3])
         return region, piece
+
+    def _order(self, region: int) -> int:
+        """By address: glibc's heap grows upwards, and what the system maps lies above it, each below the last."""
+        return region if self._sizes[region] < MAPPED else 2 * len(self._sizes) - region
 
     def _extend(self, size: int) -> None:
         grown = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from fireforge.base.errors import FireforgeError
@@ -17,6 +18,9 @@ from fireforge.cost.parallel import volumes
 
 ALLOWED = "LAYER.filters, LAYER.kernel, LAYER.stride, LAYER.pad, LAYER.group, classes or input, = and a number"
 FILTERED = ("Conv", "Gemm")
+MOST_FILTERS, MOST_PIXELS = 10**6, 2**16  # what any layer, and any picture, has less than
+SHOWN = 80  # characters of a change that cannot be read
+DIGITS = 12  # of a number that is read at all
 TUPLES = {"kernel": "kernel_shape", "stride": "strides", "pad": "pads"}
 
 
@@ -85,18 +89,19 @@ def changed(graph: Graph, text: str) -> Graph:
       Another graph.
 
     Raises:
-      FireforgeError: BAD_CHANGE, if the text is none, there is no such layer, or a layer downstream cannot take what
-        comes: a sum of tensors of different shapes, a Concat of maps of different sizes, a Reshape or Split of fixed
-        sizes; `where` names the node.
+      FireforgeError: BAD_CHANGE, if the text is none, the number is 0 (but for a pad) or beyond MOST_FILTERS or
+        MOST_PIXELS, there is no such layer, or a layer downstream cannot take what comes: a sum of tensors of different
+        shapes, a Concat of maps of different sizes, a Reshape, a Split or a table of fixed sizes; `where` names the
+        node.
     """
     what, _, value = text.partition("=")
-    what = what.strip()
+    what, text = what.strip(), shorten(" ".join(text.split()), SHOWN, placeholder=" ...")
+    layer, _, part = what.rpartition(".")
     if what == "input":
         return _resized(graph, _sizes(value, text), text)
-    number = _number(value, text)
+    number = _number(value, text, part.strip())
     if what == "classes":
         return _follow(graph, {name: {"filters": number} for name in _last_layers(graph, text)}, text)
-    layer, _, part = what.rpartition(".")
     node = next((node for node in graph.nodes if node.name == layer), None)
     if node is None:
         known = ", ".join(node.name for node in graph.nodes if node.op in (*FILTERED, "MaxPool", "AveragePool"))
@@ -179,14 +184,21 @@ def _counted(graph: Graph, change: str, kind: str) -> Changed:
     return Changed(change=change, kind=kind, params=cost.params, data_bytes=data, macs=cost.macs)
 
 
-def _number(text: str, where: str) -> int:
-    if not text.strip().isdigit():
-        raise FireforgeError("BAD_CHANGE", f"{text.strip()!r} is no whole number", where=where, allowed=ALLOWED)
-    return int(text)
+def _number(text: str, where: str, part: str) -> int:
+    """A whole number within the bounds of what it is for."""
+    digits = text.strip()
+    least = 0 if part == "pad" else 1
+    most = MOST_FILTERS if part in ("filters", "classes", "group") else MOST_PIXELS
+    if not (digits.isascii() and digits.isdecimal()):
+        raise FireforgeError("BAD_CHANGE", f"{digits!r} is no whole number", where=where, allowed=ALLOWED)
+    if len(digits) > DIGITS or not least <= int(digits) <= most:
+        raise FireforgeError("BAD_CHANGE", f"{digits[:DIGITS]} {part}", where=where, allowed=f"{least} to {most:,}")
+    return int(digits)
 
 
 def _sizes(text: str, where: str) -> tuple[int, int]:
-    parts = [_number(part, where) for part in text.lower().split("x")]
-    if len(parts) > 2 or min(parts) < 1:
+    parts = text.lower().split("x")
+    if len(parts) > 2:
         raise FireforgeError("BAD_CHANGE", f"{text!r}", where=where, allowed="input=448 or input=448x320 (H x W)")
-    return parts[0], parts[-1]
+    sizes = [_number(part, where, "input") for part in parts]
+    return sizes[0], sizes[-1]

@@ -16,8 +16,6 @@ from fireforge.base.value import Value
 from fireforge.cost.kernels import kernels
 from fireforge.cost.regression import fit
 
-NUMBER_BYTES = {"float32": 4, "int8": 1}
-LEAST_US = 0.2  # of any kernel
 WORK_A_WEIGHT = 20  # multiply-adds that a core does while it fetches a weight that is in no cache, about
 SHARE = 4000  # scales weights by multiply-adds, so that their logarithm tells small maps apart
 PRODUCTS = ("conv", "conv-first", "conv-plain", "depthwise", "depthwise-plain", "qconv", "qdepthwise", "gemm", "qgemm")
@@ -28,16 +26,21 @@ class Latency(Value):
     """The predicted time of one prediction of one image, the network alone.
 
     Args:
-      ms: milliseconds, at the clock at which the machine was measured.
-      margin: share by which nine of ten networks differ from their prediction, at most.
+      ms: milliseconds, at the clock at which the machine was measured; with a margin of None it takes so long at least.
+      margin: share by which nine of ten networks differ from their prediction, at most; None where kinds are unknown.
       kernels: how many there are.
-      unknown: kinds of kernels that the profile does not hold; their time is that of moving their numbers.
+      unknown: kinds of kernels that the profile does not hold; they are counted as taking no time, and `ms` is that of
+        the others less the profile's margin.
     """
 
     ms: float
-    margin: float
+    margin: float | None
     kernels: int
     unknown: tuple[str, ...] = ()
+
+    def least_ms(self) -> float:
+        """What the network takes at least, if its prediction is off by no more than the margin."""
+        return self.ms if self.margin is None else self.ms / (1 + self.margin)
 
 
 class LatencyModel:
@@ -54,7 +57,7 @@ class LatencyModel:
     def __init__(self, profile: DeviceProfile, form: str) -> None:
         self.profile, self.name = profile, form
         self.form = profile.form(form)
-        self._clock = KernelClock(self.form.times, bandwidth=profile.bandwidth, number_bytes=NUMBER_BYTES[form])
+        self._clock = KernelClock(self.form.times)
 
     def predict(self, graph: Graph) -> Latency:
         """The time of a network; see `predict_all`."""
@@ -71,15 +74,14 @@ class LatencyModel:
         """
         found = [kernels(graph, form=self.name, block=self.profile.block) for graph in graphs]
         self._clock.learn({kernel for own in found for kernel in own})
-        return [
-            Latency(
-                ms=self.form.factor * (sum(map(self._clock.us, own)) + self.form.call_us) / 1e3,
-                margin=self.form.margin,
-                kernels=len(own),
-                unknown=tuple(sorted({kernel.kind for kernel in own}.difference(self._clock.kinds))),
-            )
-            for own in found
-        ]
+        return [self._latency(own) for own in found]
+
+    def _latency(self, own: Sequence[Kernel]) -> Latency:
+        ms = self.form.factor * (sum(map(self._clock.us, own)) + self.form.call_us) / 1e3
+        unknown = tuple(sorted(set(map(kind_of, own)).difference(self._clock.kinds)))
+        if unknown:
+            return Latency(ms=ms / (1 + self.form.margin), margin=None, kernels=len(own), unknown=unknown)
+        return Latency(ms=ms, margin=self.form.margin, kernels=len(own))
 
 
 class KernelClock:
@@ -87,21 +89,18 @@ class KernelClock:
 
     Args:
       times: that were measured.
-      bandwidth: bytes a second, for kinds that were not.
-      number_bytes: of a number in this form.
     """
 
-    def __init__(self, times: Sequence[KernelTime], *, bandwidth: float, number_bytes: int) -> None:
+    def __init__(self, times: Sequence[KernelTime]) -> None:
         self._known = {entry.kernel: entry.us for entry in times}
-        self._us_a_number = 1e6 * number_bytes / bandwidth
         groups: dict[str, list[KernelTime]] = defaultdict(list)
         for entry in times:
             groups[entry.kernel.kind].append(entry)
         self._fits = {kind: _bounded(group) for kind, group in groups.items()}
-        self.kinds = frozenset(groups)
+        self.kinds = frozenset(kind_of(entry.kernel) for entry in times)
 
     def us(self, kernel: Kernel) -> float:
-        """Microseconds of a kernel."""
+        """Microseconds of a kernel; 0 of a kind that was not measured."""
         if kernel not in self._known:
             self.learn({kernel})
         return self._known[kernel]
@@ -113,13 +112,15 @@ class KernelClock:
             if kernel not in self._known:
                 groups[kernel.kind].append(kernel)
         for kind, group in groups.items():
-            times = self._fits[kind](group) if kind in self._fits else map(self._moved, group)
-            self._known.update(zip(group, map(float, times)))
+            held = [kernel for kernel in group if kind_of(kernel) in self.kinds]
+            self._known.update(dict.fromkeys(group, 0.0))
+            if held:
+                self._known.update(zip(held, map(float, self._fits[kind](held))))
 
-    def _moved(self, kernel: Kernel) -> float:
-        """Of a kind that was not measured: its numbers moved once."""
-        numbers = math.prod(kernel.source) * (1 + kernel.joined) + math.prod(kernel.result)
-        return max(numbers * self._us_a_number, LEAST_US)
+
+def kind_of(kernel: Kernel) -> str:
+    """A kernel's kind, convolutions in groups being one of their own: none tells how quick the others are."""
+    return f"{kernel.kind} in groups" if kernel.groups > 1 else kernel.kind
 
 
 def _bounded(group: Sequence[KernelTime]) -> Callable[[Sequence[Kernel]], np.ndarray]:
@@ -141,6 +142,7 @@ def features(kernel: Kernel) -> tuple[float, ...]:
     channels, high, wide = kernel.source
     filters, rows, columns = kernel.result
     stretch = columns if kernel.taps > 1 else rows * columns
+    read, made = max(channels // kernel.groups, 1), max(filters // kernel.groups, 1)  # of one group: one product
     return (
         math.log2(work(kernel)),
         math.log2(channels),
@@ -149,10 +151,10 @@ def features(kernel: Kernel) -> tuple[float, ...]:
         math.log2(columns),
         math.log2(kernel.taps),
         math.log2(high * wide / (rows * columns)),
-        channels % 16 / 16,
-        filters % 16 / 16,
+        read % 16 / 16,
+        made % 16 / 16,
         math.log2(_filling(stretch, 6)),
-        math.log2(_filling(-(-filters // 16), 4)),
+        math.log2(_filling(-(-made // 16), 4)),
         math.log2(kernel.groups),
         float(kernel.joined),
         math.log2(work(kernel) + WORK_A_WEIGHT * weights(kernel)),

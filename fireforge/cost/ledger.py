@@ -10,9 +10,10 @@ from fireforge.base.graph import Graph, Shape, TensorType
 from fireforge.base.infer import infer
 from fireforge.base.value import Value
 from fireforge.cost.count import BYTES, by_node, size
+from fireforge.cost.energy import FORM_BYTES
 from fireforge.cost.field import Field, fields
 
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}  # of a number that the graph holds in float32
+ITEM_BYTES = {**FORM_BYTES, "bfloat16": 2}  # of a number that the graph holds in float32
 STILL = frozenset(("Flatten", "Reshape", "Identity", "Dropout"))  # move nothing when they predict
 
 
@@ -29,8 +30,9 @@ class Line(Value):
       activations: numbers in its output for the batch if it is a convolution or matrix product, else 0.
       read_bytes: its inputs for the batch, and its weights once.
       written_bytes: its outputs for the batch.
-      intensity: macs per byte read or written; 0 where there are none.
-      field: what one number of its output sees of the picture; None where it depends on no picture.
+      intensity: macs per byte read or written; None where there are no macs, or nothing is moved.
+      field: what one number of its output sees of the picture; None where it depends on no picture,
+        or the places of its numbers cannot be followed.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Line(Value):
     activations: int
     read_bytes: int
     written_bytes: int
-    intensity: float
+    intensity: float | None
     field: Field | None
 
 
@@ -87,7 +89,7 @@ def ledger(graph: Graph, *, batch: int = 1, dtype: str = "float32") -> tuple[Lin
                 activations=cost.activations * times(types[node.outputs[0]], batch),
                 read_bytes=read,
                 written_bytes=written,
-                intensity=macs / (read + written) if macs else 0.0,
+                intensity=macs / (read + written) if macs else None,
                 field=seen.get(node.outputs[0]),
             )
         )

@@ -29,9 +29,9 @@ class Volumes(Value):
     batch: int
 
     @property
-    def ratio(self) -> float:
-        """|D| by |W|; above 1 it is better to exchange gradients."""
-        return self.data_bytes / self.weight_bytes if self.weight_bytes else 0.0
+    def ratio(self) -> float | None:
+        """|D| by |W|; above 1 it is better to exchange gradients; None where nothing is trained."""
+        return self.data_bytes / self.weight_bytes if self.weight_bytes else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
     Args:
       graph: a valid graph.
       batch: pictures a step, of all workers together.
-      workers: that there are.
+      workers: that there are; one alone exchanges nothing.
 
     Returns:
       The ways, in this order.
@@ -103,21 +103,20 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
     held = volumes(graph, batch=batch)
     total = count(graph).macs * batch
     layers = [row.macs for row in by_node(graph) if row.macs]
-    better = "data parallel" if held.ratio > 1 else "model parallel"
     stages, crossing, slowest = _pipeline(graph, workers)
     largest = FLOAT * batch * _largest(graph)
     return (
         Way(
             name="data",
-            moved_bytes=held.weight_bytes,
+            moved_bytes=held.weight_bytes if min(workers, batch) > 1 else 0,
             workers=min(workers, batch),
             speedup=float(min(workers, batch)),
             macs=total,
-            why=f"the same for every batch; |D| is {held.ratio:.4g} |W|, so {better} moves less",
+            why=f"the same for every batch; {_better(held)}",
         ),
         Way(
             name="model",
-            moved_bytes=held.data_bytes,
+            moved_bytes=held.data_bytes if workers > 1 else 0,
             workers=workers,
             speedup=float(workers),
             macs=total,
@@ -134,13 +133,20 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
         ),
         Way(
             name="sub-image",
-            moved_bytes=QUADRANTS * held.weight_bytes,
+            moved_bytes=QUADRANTS * held.weight_bytes if workers > 1 else 0,
             workers=min(workers, QUADRANTS),
             speedup=1.0,
             macs=QUADRANTS * total,
             why=f"{QUADRANTS} models, each with the whole work of one: {QUADRANTS} times the multiply-adds, no gain",
         ),
     )
+
+
+def _better(held: Volumes) -> str:
+    """The criterion in words."""
+    if held.ratio is None:
+        return "nothing is trained, so data parallel moves nothing"
+    return f"|D| is {held.ratio:.4g} |W|, so {'data' if held.ratio > 1 else 'model'} parallel moves less"
 
 
 def _largest(graph: Graph) -> int:

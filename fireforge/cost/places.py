@@ -7,9 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph
+from fireforge.base.infer import filled
 from fireforge.cost.blocked import FUSED, BlockedWalk
 from fireforge.cost.count import BYTES
 from fireforge.cost.walk import SILENT, Step, as_delivered
@@ -28,6 +30,7 @@ class Written:
       shape: as it lies in memory, the batch in place of symbols.
       size: bytes.
       over: what it reads whose place the tensor may take, if nothing reads that afterwards.
+      scratch: bytes of what the kernel takes beside it and gives back when it is done, each piece.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Written:
     shape: tuple[int, ...]
     size: int
     over: tuple[str, ...] = ()
+    scratch: tuple[int, ...] = ()
 
 
 def written(graph: Graph, *, batch: int, block: int) -> list[Written]:
@@ -57,6 +61,7 @@ def written(graph: Graph, *, batch: int, block: int) -> list[Written]:
             raise FireforgeError("UNKNOWN_OPERATOR", f"memory of {node.op} is not described", where=node.name)
     walk = BlockedWalk(as_delivered(graph), block)
     steps = depth_first(walk.steps())
+    windows: dict[str, Any] = {node.outputs[0]: filled(node)["size"] for node in graph.nodes if node.op == "LRN"}
     same: dict[str, str] = {}
     found: list[Written] = []
     for step in steps:
@@ -68,7 +73,8 @@ def written(graph: Graph, *, batch: int, block: int) -> list[Written]:
         for name in step.writes:
             shape = _shape(walk, name, batch)
             size = math.prod(shape) * BYTES[walk.types[name].dtype]
-            found.append(Written(name=name, reads=reads, shape=shape, size=size, over=over))
+            scratch = _response(shape, windows[name]) if name in windows else ()
+            found.append(Written(name=name, reads=reads, shape=shape, size=size, over=over, scratch=scratch))
     return found
 
 
@@ -116,8 +122,9 @@ def places(tensors: Sequence[Written]) -> list[int]:
     found: list[int] = []
     for tensor in tensors:
         done = [name for name in dict.fromkeys(tensor.reads) if left[name] == tensor.reads.count(name)]
-        over = next((name for name in tensor.over if name in done and name in place), None)
-        dead = next((entry for entry in free if entry[0] == tensor.shape), None)
+        own = tensor.name not in left  # an output, which is the caller's
+        over = None if own else next((name for name in tensor.over if name in done and name in place), None)
+        dead = None if own else next((entry for entry in free if entry[0] == tensor.shape), None)
         if over is not None:
             place[tensor.name] = place.pop(over)
         elif dead is not None:
@@ -162,6 +169,15 @@ def _over(step: Step, reads: tuple[str, ...], *, whole: bool) -> tuple[str, ...]
     if "conv" in kind:
         return reads[1:]  # the other part of its sum
     return reads if kind in IN_PLACE or (kind == "add" and whole) else ()
+
+
+def _response(shape: tuple[int, ...], window: int) -> tuple[int, ...]:
+    """What local response normalization takes: a scale a number, and one picture's squares with its channels padded.
+
+    Source: ONNX Runtime, core/providers/cpu/nn/lrn.cc.
+    """
+    _, channels, height, width = shape
+    return BYTES["float32"] * math.prod(shape), BYTES["float32"] * (channels + window - 1) * height * width
 
 
 def _shape(walk: BlockedWalk, name: str, batch: int) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ class Summary(Value):
       activations: numbers in the outputs of convolutions and matrix products, for the batch.
       read_bytes: by all nodes, one by one.
       written_bytes: by all nodes, one by one.
-      intensity: macs per byte read or written.
+      intensity: macs per byte read or written; None where there are no macs.
       field: what an output of the last convolution or pool sees of the picture.
       energy: of one picture by number format, in millijoules.
       state_bytes: what training keeps besides weights and gradients: by optimizer, and for averaged weights.
@@ -56,7 +56,7 @@ class Summary(Value):
     activations: int
     read_bytes: int
     written_bytes: int
-    intensity: float
+    intensity: float | None
     field: Field | None
     energy: dict[str, Energy]
     state_bytes: dict[str, int]
@@ -97,7 +97,7 @@ def summary(graph: Graph, *, batch: int = 1, dtype: str = "float32", block: int 
         activations=sum(line.activations for line in lines),
         read_bytes=read,
         written_bytes=written,
-        intensity=macs / (read + written) if macs else 0.0,
+        intensity=macs / (read + written) if macs else None,
         field=next((line.field for line in reversed(lines) if line.op in WINDOWS), None),
         energy={form: energy(graph, form=form) for form in MAC_PJ},
         state_bytes={name: number * trained for name, number in STATES.items()},

@@ -30,7 +30,7 @@ def bench(models: Sequence[str | Path], *, seconds: float = 3.0, threads: int = 
       its peak.
     """
     table = time_files(models, rounds=MOST_ROUNDS, seconds=seconds * len(models), threads=threads, batch=batch)
-    profile = kept(threads=threads)
+    profile = kept(threads=threads)  # of the same threads, or none
     if profile is None:
         return table
     return table.replace(rows=tuple(_beside_peak(row, profile, batch) for row in table.rows))

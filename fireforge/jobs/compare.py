@@ -34,7 +34,8 @@ from fireforge.runtime.memory import free_bytes
 
 TIMING = 0.5  # of the time, after which no network is timed once more; the rest is for memory
 START_S = 0.5  # a fresh process takes about so long before its first run
-RUNS = 2  # of a batch whose memory is measured, the first one included
+RUNS = 3  # of a batch whose memory is measured, the first one included: the third may take more than the second
+MOST_MINUTES = 1_000_000  # about two years
 FREE = 0.5  # of the free memory that one network may take
 ROOM = 1.5  # times the counted bytes, which a process takes at most
 
@@ -98,23 +99,28 @@ def compare(nets: Sequence[str], *, terms: Terms | None = None, progress: Progre
       progress: receives updates.
 
     Returns:
-      The comparison; what was printed of a network stands in it only where classes and image are its own.
+      The comparison; what was printed of a network stands in it only where classes and image are its own. A network
+      that cannot be built for these classes and this image is named in `absent`.
 
     Raises:
-      FireforgeError: UNKNOWN_NAME; BAD_UNIT, if there is no time; what `build_graph` raises.
+      FireforgeError: UNKNOWN_NAME; BAD_UNIT, if there is no time; what `build_graph` raises of the first one, if none
+        of the networks can be built.
     """
     terms = terms or Terms()
-    if not 0 < terms.minutes < 1e6:
-        raise FireforgeError("BAD_UNIT", f"{terms.minutes} minutes", where="--minutes", allowed="more than 0")
-    names = list(dict.fromkeys(nets)) or published_nets()
-    block = block_of() or 1
-    networks = [_network(name, terms, block) for name in names]
-    rows, graphs = [row for row, _ in networks], {row.name: graph for row, graph in networks}
+    if not 0 < terms.minutes < MOST_MINUTES:
+        allowed = f"more than 0, less than {MOST_MINUTES:,}"
+        raise FireforgeError("BAD_UNIT", f"{terms.minutes:g} minutes", where="--minutes", allowed=allowed)
+    rows, graphs, absent = _networks(list(dict.fromkeys(nets)) or published_nets(), terms)
     with tempfile.TemporaryDirectory() as folder:
         gauges = _Gauges(graphs=graphs, terms=terms, file=Path(folder) / "network.onnx", progress=progress)
         rows = gauges.with_memory(gauges.with_speeds(rows))
     return Comparison(
-        networks=tuple(rows), threads=terms.threads, hardware=this_machine(), versions=versions(), how=_how(terms)
+        networks=tuple(rows),
+        threads=terms.threads,
+        hardware=this_machine(),
+        versions=versions(),
+        how=_how(terms),
+        absent=absent,
     )
 
 
@@ -126,6 +132,25 @@ def published_nets() -> list[str]:
 def counted_bytes(graph: Graph, batches: Sequence[int], *, block: int) -> tuple[int, ...]:
     """Memory of a prediction by batch, as `fireforge.cost.memory` counts it; block is what it takes."""
     return tuple(inference_memory(graph, batch=batch, block=block).peak for batch in batches)
+
+
+def _networks(names: Sequence[str], terms: Terms) -> tuple[list[Compared], dict[str, Graph], dict[str, str]]:
+    """The networks before anything is measured, their graphs, and why others are not among them."""
+    block = block_of() or 1
+    presets = {name: lookup(NETWORKS, name, "network") for name in names}
+    rows: list[Compared] = []
+    graphs: dict[str, Graph] = {}
+    refused: dict[str, FireforgeError] = {}
+    for name in presets:
+        try:
+            row, graphs[name] = _network(name, terms, block)
+        except FireforgeError as error:
+            refused[name] = error
+        else:
+            rows.append(row)
+    if not rows:
+        raise next(iter(refused.values()))
+    return rows, graphs, {name: f"{error.code}: {error.what}" for name, error in refused.items()}
 
 
 def _network(name: str, terms: Terms, block: int) -> tuple[Compared, Graph]:
@@ -203,7 +228,7 @@ class _Gauges:
             why = f"would take about {show_seconds(needs_s)}, of {self._terms.minutes:g} minutes {left} were left"
         if why:
             return at.replace(why=why)
-        return _measured(at, self._visit(row.name, batch=at.batch, runs=RUNS - 1, seconds=0.0))
+        return _measured(at, self._visit(row.name, batch=at.batch, runs=RUNS - 1, seconds=self._clock.left()))
 
     def _needs_s(self, row: Compared, batch: int) -> float:
         return START_S + (0.0 if row.speed is None else RUNS * batch * row.speed.median_ms / 1e3)
@@ -258,8 +283,8 @@ def _how(terms: Terms) -> dict[str, str]:
         "speed": f"ONNX Runtime, batch 1, {terms.threads} thread(s), float32, untrained weights; median of all timed "
         f"runs of {terms.visits} visits, in turns with the other networks, each in a fresh process after one run that "
         "is not timed; from input tensor to output tensor, no picture is decoded",
-        "counted": "counted on the graph: what ONNX Runtime holds at most while it loads the network and runs it twice "
-        "or more, with the input, and as a constant what it takes for itself",
+        "counted": "counted on the graph: what ONNX Runtime holds at most while it loads the network and runs it three "
+        "times or more, with the input, and as a constant what it takes for itself",
         "measured": "peak resident memory of a fresh process over loading the network and running it, with the input, "
         "less what was resident before",
     }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from fireforge.base.cost import Cost
 from fireforge.base.errors import FireforgeError, lookup
 from fireforge.base.files import read_json
 from fireforge.base.graph import Graph
+from fireforge.base.profile import DeviceProfile
 from fireforge.base.published import Published
 from fireforge.base.spec import NetSpec
 from fireforge.base.trunk import trunk
@@ -27,6 +29,8 @@ from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.nets.published import PUBLISHED
 from fireforge.runtime.events import block_of
 
+MOST_PX = 16384  # of a picture's side that costs are counted for
+NUMBER = re.compile("[0-9]{1,5}")
 Image = tuple[int, int, int] | int | None  # (C, H, W), the side of a square, or what the network has by default
 
 
@@ -55,8 +59,9 @@ class Told(Value):
 
     Args:
       name: as it was asked for.
-      cost: of one picture.
-      published: figures of the network of that name, where there are any.
+      cost: of one picture; None where `why` says why there is none.
+      why: a named network of a list cannot be; "" for all others.
+      published: figures of the network of that name, where there are any, and it is told as it was published.
       summary: everything in sum; None in a list.
       changes: the network as it is and with each change; empty where none was asked for.
       ways: of sharing a step of training; empty where no workers were named.
@@ -65,7 +70,8 @@ class Told(Value):
     """
 
     name: str
-    cost: Cost
+    cost: Cost | None
+    why: str = ""
     published: Published | None = None
     summary: Summary | None = None
     changes: tuple[Changed, ...] = ()
@@ -74,11 +80,10 @@ class Told(Value):
     machine: str = ""
 
     def fields(self) -> dict[str, Json]:
-        """JSON with the cost's fields beside the others."""
+        """JSON with the cost's fields beside the others, and as "size" the bytes of the weights."""
         whole = self.to_json()
-        own = whole.pop("cost")
-        del whole["name"]
-        return {**own, **{name: part for name, part in whole.items() if part or name == "published"}}
+        own = whole.pop("cost") or {}
+        return {"name": whole.pop("name"), **own, "size": own.get("weight_bytes"), **whole}
 
 
 def cost_all(
@@ -98,11 +103,34 @@ def cost_all(
     """
     told = [cost_told(name, classes=classes, image=image, asked=asked) for name in nets]
     names = NETWORKS if list_all or not nets else ()
-    return told + [
-        Told(name=name, cost=cost(name, classes=classes, image=image), published=PUBLISHED.get(name))
-        for name in names
-        if name not in nets
-    ]
+    return told + [_listed(name, classes=classes, image=image) for name in names if name not in nets]
+
+
+def _listed(name: str, *, classes: int | None, image: Image) -> Told:
+    """One network of a list: a name that cannot be with these classes or this picture does not end the list."""
+    try:
+        counted = cost(name, classes=classes, image=image)
+    except FireforgeError as error:
+        return Told(name=name, cost=None, why=error.line())
+    return Told(name=name, cost=counted, published=printed_of(name, classes=classes, image=image))
+
+
+def printed_of(net: str, *, classes: int | None = None, image: Image = None) -> Published | None:
+    """What was printed of a network, where it is told with the classes and the picture of the print.
+
+    Args:
+      net: as for `graph_of`.
+      classes: as for `graph_of`.
+      image: as for `graph_of`.
+
+    Returns:
+      The figures; None where there are none, or they are of another network than is meant.
+    """
+    if net not in PUBLISHED:
+        return None
+    usual = NETWORKS[net]()
+    same = classes in (None, usual.classes) and shape_of(usual, image) == usual.input_shape
+    return PUBLISHED[net] if same else None
 
 
 def cost_told(net: str, *, classes: int | None = None, image: Image = None, asked: Asked) -> Told:
@@ -125,13 +153,17 @@ def cost_told(net: str, *, classes: int | None = None, image: Image = None, aske
     return Told(
         name=net,
         cost=found.cost,
-        published=PUBLISHED.get(net),
+        published=printed_of(net, classes=classes, image=image),
         summary=found,
         changes=changes(graph, asked.changes) if asked.changes else (),
         ways=ways(graph, batch=asked.batch, workers=asked.workers) if asked.workers else (),
         latency=forms,
-        machine="" if profile is None else f"{profile.hardware.processor}, {profile.runtime}",
+        machine="" if profile is None else _machine(profile),
     )
+
+
+def _machine(profile: DeviceProfile) -> str:
+    return f"{profile.hardware.processor}, {profile.runtime}, {profile.threads} thread(s)"
 
 
 def cost(net: str, *, classes: int | None = None, image: Image = None) -> Cost:
@@ -162,11 +194,11 @@ def image_of(text: str | None, side: int | None = None) -> Image:
     if side is not None:
         raise FireforgeError("BAD_USAGE", "--image and --image-size name one thing twice", do="leave one of them out")
     parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise FireforgeError(
-            "BAD_UNIT", f"{text!r} is not a picture's shape", allowed="3x32x32 (channels, height, width)"
-        )
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    sizes = tuple(int(part) for part in parts if NUMBER.fullmatch(part))
+    if len(parts) != 3 or len(sizes) != 3 or not all(0 < size <= MOST_PX for size in sizes):
+        allowed = f"3x32x32 (channels, height, width), {MOST_PX} at most"
+        raise FireforgeError("BAD_UNIT", f"{text!r} is not a picture's shape", where="--image", allowed=allowed)
+    return sizes[0], sizes[1], sizes[2]
 
 
 def graph_of(net: str, *, classes: int | None = None, image: Image = None) -> Graph:

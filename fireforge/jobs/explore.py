@@ -122,9 +122,11 @@ def _quick(
 
 def _hold(search: Search, starters: Sequence[Candidate], foresee: Callable[[], Foresight]) -> None:
     """Write down, once, what was foretold of the networks that are trained and what their untrained files take."""
-    if search.run.replayed() or any(entry.type == "foretold" for entry in search.run.entries()):
+    told = {entry.value["spec"] for entry in search.run.entries() if entry.type == "foretold"}
+    rest = [candidate for candidate in starters if candidate.spec.digest() not in told]
+    if search.run.replayed() or not rest:
         return
-    for row in held(foresee(), starters, clock=search.clock.part(HOLD_SHARE)):
+    for row in held(foresee(), rest, clock=search.clock.part(HOLD_SHARE)):
         search.run.journal.append("foretold", row.to_json())
 
 

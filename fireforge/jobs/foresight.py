@@ -7,23 +7,24 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError
 from fireforge.base.files import write_bytes
 from fireforge.base.model import Model, dense
 from fireforge.base.prediction import Foretold
 from fireforge.base.profile import DeviceProfile
 from fireforge.base.spec import NetSpec
 from fireforge.base.trunk import trunk
-from fireforge.cost.latency import LatencyModel
+from fireforge.cost.latency import Latency, LatencyModel
 from fireforge.export.targets import pack
 from fireforge.jobs.blank import blank_arrays
 from fireforge.jobs.blank_files import blank_files
 from fireforge.jobs.deliver import card_of
 from fireforge.jobs.profile import ANCHOR, SECONDS, profile
-from fireforge.jobs.profiles import kept
+from fireforge.jobs.profiles import check_threads, kept, usable, write_profile
 from fireforge.jobs.scene import Scene, encoded
 from fireforge.jobs.search import Search
 from fireforge.nets.builder import Builder
@@ -35,6 +36,9 @@ from fireforge.runtime.profile import least_ms, shown
 from fireforge.space.survey import Candidate
 
 PROFILE_SHARE = 0.08  # of the search's time may go into measuring a machine that no profile is kept of
+OWN = "profile.json"  # in a run's folder: the profile that it foretells by, also when it goes on
+THREADS = 1  # by which latencies are limited and measured
+LATE = "the time for it was over"
 RUNS = 30
 PICTURES = 16
 
@@ -44,26 +48,27 @@ class Foresight:
 
     Args:
       scene: its pictures are resized and normalized before the network, and that takes time too.
-      profile: of the machine.
+      profile: of the machine, with THREADS threads.
+
+    Raises:
+      FireforgeError: NOT_PROFILED, if it is of other threads.
     """
 
     def __init__(self, scene: Scene, profile: DeviceProfile) -> None:
+        check_threads(profile, THREADS)
         self.scene, self.profile = scene, profile
         self.models = {form: LatencyModel(profile, form) for form in profile.forms}
         self._around: dict[tuple[int, ...], float] = {}
 
-    def network_ms(self, specs: Sequence[NetSpec]) -> dict[str, list[float]]:
-        """Number format to milliseconds of each network alone."""
+    def networks(self, specs: Sequence[NetSpec]) -> dict[str, list[Latency]]:
+        """Number format to the time of each network alone."""
         graphs = [trunk(build_graph(spec)) for spec in specs]
-        return {form: [found.ms for found in model.predict_all(graphs)] for form, model in self.models.items()}
+        return {form: model.predict_all(graphs) for form, model in self.models.items()}
 
     def least_ms(self, specs: Sequence[NetSpec]) -> list[float]:
         """From pixels to label in the quicker format, if it is as much quicker than foretold as its margin allows."""
-        quickest = [
-            [ms / (1 + self.profile.forms[form].margin) for ms in times]
-            for form, times in self.network_ms(specs).items()
-        ]
-        return [self.around_ms(spec) + min(times) for spec, times in zip(specs, zip(*quickest))]
+        forms = zip(*self.networks(specs).values())
+        return [self.around_ms(spec) + min(one.least_ms() for one in of_all) for spec, of_all in zip(specs, forms)]
 
     def around_ms(self, spec: NetSpec) -> float:
         """What resizing, normalizing and labels take beside a network with this input; measured once a size."""
@@ -74,13 +79,21 @@ class Foresight:
 
 
 def profile_for(search: Search) -> DeviceProfile:
-    """The profile that is kept of this machine, or one made now in a share of the search's time."""
-    found = kept()
+    """The profile of the run's folder; where there is none, the one that is kept of this machine, or one made now.
+
+    One that is made now takes a share of the search's time. The folder keeps whichever it is for when the run goes on.
+    """
+    path = search.run.path / OWN
+    found = usable(path, threads=THREADS)
     if found is not None:
         return found
-    left = search.clock.left()
-    seconds = min(SECONDS, PROFILE_SHARE * left) if math.isfinite(left) else SECONDS
-    return profile(seconds=seconds, progress=search.progress)
+    found = kept(threads=THREADS)
+    if found is None:
+        left = search.clock.left()
+        seconds = min(SECONDS, PROFILE_SHARE * left) if math.isfinite(left) else SECONDS
+        found = profile(seconds=seconds, threads=THREADS, progress=search.progress)
+    write_profile(found, path)
+    return found
 
 
 def quick(foresight: Foresight, candidates: Sequence[Candidate], limit_ms: float) -> list[str]:
@@ -109,29 +122,51 @@ def held(foresight: Foresight, candidates: Sequence[Candidate], *, clock: Deadli
       clock: no further network is measured when it is over.
 
     Returns:
-      Two a network that was measured: float32 and int8.
+      Two a network, float32 and int8; those that were not measured say why.
     """
-    anchor = OnnxSession(blank_files(NETWORKS[ANCHOR]())["float32"])
+    anchor = OnnxSession(blank_files(NETWORKS[ANCHOR]())["float32"], threads=THREADS)
     beside = shown(anchor)
-    foretold = foresight.network_ms([candidate.spec for candidate in candidates])
+    foretold = foresight.networks([candidate.spec for candidate in candidates])
     found = []
     for place, candidate in enumerate(candidates):
-        if clock.over():
-            break
-        files = blank_files(candidate.spec)
-        for form, times in foretold.items():
-            session = OnnxSession(files[form])
-            speed = least_ms(anchor, beside, RUNS) / foresight.profile.anchor_ms
-            found.append(
-                Foretold(
-                    spec=candidate.spec.digest(),
-                    family=candidate.spec.family,
-                    form=form,
-                    foretold_ms=times[place] * speed,
-                    measured_ms=least_ms(session, shown(session), RUNS),
-                    margin=foresight.profile.forms[form].margin,
-                )
+        spec = candidate.spec
+        rows = [
+            Foretold(
+                spec=spec.digest(),
+                family=spec.family,
+                form=form,
+                foretold_ms=times[place].ms,
+                measured_ms=None,
+                margin=times[place].margin,
+                why=LATE,
+                profile=words(foresight.profile),
             )
+            for form, times in foretold.items()
+        ]
+        if not clock.over():
+            rows = _measured(spec, rows, lambda: least_ms(anchor, beside, RUNS) / foresight.profile.anchor_ms)
+        found += rows
+    return found
+
+
+def words(profile: DeviceProfile) -> str:
+    """Where a profile is from, in one line."""
+    drawn = f"{profile.networks} networks from seed {profile.seed} in {profile.seconds:.0f} s"
+    return f"{profile.hardware.processor}, {profile.runtime}, {profile.threads} thread(s); {drawn}"
+
+
+def _measured(spec: NetSpec, rows: Sequence[Foretold], speed: Callable[[], float]) -> list[Foretold]:
+    """The rows of one network with the times of its files, or with the reason why there is no file."""
+    try:
+        files = blank_files(spec)
+    except FireforgeError as error:
+        return [row.replace(why=error.line()) for row in rows]
+    found = []
+    for row in rows:
+        session = OnnxSession(files[row.form], threads=THREADS)
+        foretold_ms = row.foretold_ms * speed()
+        measured_ms = least_ms(session, shown(session), RUNS)
+        found.append(row.replace(foretold_ms=foretold_ms, measured_ms=measured_ms, why=""))
     return found
 
 

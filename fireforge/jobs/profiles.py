@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from pathlib import Path
 
 import onnxruntime
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import make_folder, read_json, write_text
+from fireforge.base.files import cannot_write, make_folder, read_json, write_bytes, write_text
 from fireforge.base.machine import this_machine
 from fireforge.base.profile import DeviceProfile
 from fireforge.base.value import canonical_json, sha256_of
 
 FOLDER = "XDG_CACHE_HOME"  # the variable that names the user's folder of things that can be made again
+_told: set[str] = set()  # lines about files that cannot be used, each told once
 
 
 def kept_path(*, threads: int = 1) -> Path:
@@ -26,14 +29,57 @@ def kept_path(*, threads: int = 1) -> Path:
 
 
 def kept(*, threads: int = 1) -> DeviceProfile | None:
-    """The profile that an earlier command made of this machine; None where there is none that this version reads."""
-    path = kept_path(threads=threads)
+    """The profile that an earlier command made of this machine; None where there is none that this version reads.
+
+    A file that is there and cannot be used is told in one line on stderr, once a process.
+
+    Args:
+      threads: that it must be of.
+
+    Returns:
+      The profile, or None.
+    """
+    return usable(kept_path(threads=threads), threads=threads)
+
+
+def usable(path: Path, *, threads: int) -> DeviceProfile | None:
+    """A profile from a file that may be absent, damaged or of other threads or machines: then None, and why on stderr.
+
+    Args:
+      path: of the file.
+      threads: that it must be of.
+
+    Returns:
+      The profile; None without a word where there is no file.
+    """
     if not path.exists():
         return None
     try:
-        return read_profile(path)
-    except FireforgeError:
-        return None  # of another version: it is made again
+        found = read_profile(path)
+        check_threads(found, threads)
+        _check_here(found)
+    except FireforgeError as error:
+        line = f"profile {path} is not used: {error.line()}; fireforge bench --profile measures the machine again"
+        if line not in _told:
+            _told.add(line)
+            print(line, file=sys.stderr)
+        return None
+    return found
+
+
+def check_threads(profile: DeviceProfile, threads: int) -> None:
+    """Refuse a profile for times of another number of threads.
+
+    Args:
+      profile: of any machine.
+      threads: of the times that it shall foretell.
+
+    Raises:
+      FireforgeError: NOT_PROFILED, if it is of others.
+    """
+    if profile.threads != threads:
+        what = f"the profile is of {profile.threads} threads, the times are of {threads}"
+        raise FireforgeError("NOT_PROFILED", what, do=f"fireforge bench --profile --threads {threads}")
 
 
 def read_profile(path: str | Path) -> DeviceProfile:
@@ -51,6 +97,38 @@ def read_profile(path: str | Path) -> DeviceProfile:
     return DeviceProfile.from_json(read_json(path))
 
 
+def _check_here(profile: DeviceProfile) -> None:
+    here = (this_machine().processor, _runtime())
+    if (profile.hardware.processor, profile.runtime) != here:
+        what = f"the profile is of {profile.hardware.processor} with {profile.runtime}"
+        raise FireforgeError("NOT_PROFILED", what, allowed=f"this machine: {' with '.join(here)}")
+
+
+def _runtime() -> str:
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def place(path: str | Path | None, *, threads: int = 1) -> Path:
+    """The file that a profile will be written to, proved to be writable before the machine is measured.
+
+    Args:
+      path: None for `kept_path`.
+      threads: of the profile.
+
+    Returns:
+      The file; its folder is there.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE.
+    """
+    target = Path(path) if path is not None else kept_path(threads=threads)
+    make_folder(target.parent)
+    if os.path.isdir(target):  # False of a name that is too long, which the probe tells
+        raise cannot_write(target, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    write_bytes(target.with_name(f".{target.name}.probe"), b"").unlink()
+    return target
+
+
 def write_profile(profile: DeviceProfile, path: str | Path | None = None) -> Path:
     """Write a profile.
 
@@ -64,7 +142,6 @@ def write_profile(profile: DeviceProfile, path: str | Path | None = None) -> Pat
     Raises:
       FireforgeError: CANNOT_WRITE.
     """
-    target = Path(path) if path is not None else kept_path(threads=profile.threads)
-    make_folder(target.parent)
+    target = place(path, threads=profile.threads)
     write_text(target, canonical_json(profile.to_json()) + "\n")
     return target

@@ -16,6 +16,7 @@ def comparison(found: Comparison, page: Path) -> list[str]:
     """Lines of `cost --compare`: a row a network, what was not measured and why, and the page."""
     lines = text_table(COLUMNS, [_row(row) for row in found.networks])
     left_out = [f"not timed: {row.name}: {row.why}" for row in found.networks if row.speed is None]
+    left_out += [f"not compared: {name}: {why}" for name, why in found.absent.items()]
     batches = [at for row in found.networks for at in row.memory]
     missing = sum(at.measured_bytes is None for at in batches)
     if missing:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fireforge.base.units import show_bytes
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fireforge.base.published import Published
     from fireforge.cost.change import Changed
     from fireforge.cost.field import Field
+    from fireforge.cost.latency import Latency
     from fireforge.cost.ledger import Line
     from fireforge.cost.memory import InferenceMemory
     from fireforge.cost.parallel import Way
@@ -31,12 +32,14 @@ def costs(rows: Sequence[Told]) -> list[str]:
     cells: list[tuple[Cell, ...]] = []
     for row in rows:
         cost = row.cost
+        if cost is None:
+            continue
         sizes = (show_bytes(cost.weight_bytes), cost.activations, show_bytes(cost.peak_activation_bytes))
         cells.append((row.name, cost.params, cost.macs, *sizes, *(_printed(row.published) if printed else ())))
     lines = text_table(("network", *COUNTED, *(PRINTED if printed else ())), cells)
     for row in rows:
         lines += in_full(row)
-    return lines
+    return lines + [f"not counted: {row.name}: {row.why}" for row in rows if row.why]
 
 
 def in_full(row: Told) -> list[str]:
@@ -57,21 +60,37 @@ def latencies(row: Told) -> list[str]:
     """What is foretold of one picture, or how to know."""
     if not row.latency:
         return ["latency     not foretold: fireforge bench --profile measures this machine once"]
-    times = ", ".join(f"{one.ms:.3g} ms in {form} (± {one.margin:.0%})" for form, one in row.latency.items())
+    times = ", ".join(f"{_foretold(one)} in {form}" for form, one in row.latency.items())
     lines = [f"latency     foretold {times}; one picture, {row.machine}"]
     unknown = sorted({kind for one in row.latency.values() for kind in one.unknown})
     return [
         *lines,
-        *([f"            not in the profile, taken as moving numbers: {', '.join(unknown)}"] if unknown else []),
+        *([f"            not in the profile, counted as no time: {', '.join(unknown)}"] if unknown else []),
     ]
 
 
+def _foretold(found: Latency) -> str:
+    """Milliseconds with their margin, or as a lower bound."""
+    return f"at least {found.ms:.3g} ms" if found.margin is None else f"{found.ms:.3g} ms (± {found.margin:.0%})"
+
+
+def ledgers(found: Mapping[str, Sequence[Line]]) -> list[str]:
+    """Lines of `cost --layers`: a table a network, its name above it where there are several."""
+    if len(found) == 1:
+        return layers(*found.values())
+    return [line for net, rows in found.items() for line in (net, *layers(rows), "")][:-1]
+
+
 def layers(rows: Sequence[Line]) -> list[str]:
-    """Lines of `cost --layers`."""
+    """Lines of one network's table."""
     cells = [
         (
             *(r.name, r.op, " x ".join(map(str, r.shape)), r.params, r.macs),
-            *(show_bytes(r.read_bytes), show_bytes(r.written_bytes), f"{r.intensity:.2f}" if r.macs else None),
+            *(
+                show_bytes(r.read_bytes),
+                show_bytes(r.written_bytes),
+                None if r.intensity is None else f"{r.intensity:.2f}",
+            ),
             *((None, None) if r.field is None else (_span(r.field, "size"), _span(r.field, "jump"))),
         )
         for r in rows
@@ -86,10 +105,10 @@ def sums(found: Summary) -> list[str]:
     lines = [
         f"batch {found.batch}, {found.dtype}",
         f"work        {found.macs:,} MACs; {found.activations:,} activations",
-        f"moved       {show_bytes(found.read_bytes)} read, {show_bytes(found.written_bytes)} written, node by node; "
-        f"{found.intensity:.4g} MACs a byte",
+        f"moved       {show_bytes(found.read_bytes)} read, {show_bytes(found.written_bytes)} written, node by node"
+        f"{_after('; ', found.intensity, ' MACs a byte')}",
         f"to exchange |W| {show_bytes(volumes.weight_bytes)} of gradients a step, |D| {show_bytes(volumes.data_bytes)} "
-        f"of activations; |D| is {volumes.ratio:.4g} |W|",
+        f"of activations{_after('; |D| is ', volumes.ratio, ' |W|')}",
     ]
     if found.field is not None:
         field, jump = _span(found.field, "size"), _span(found.field, "jump")
@@ -184,6 +203,11 @@ def _printed(found: Published | None) -> tuple[Cell, ...]:
         return (None,) * len(PRINTED)
     accuracy = None if found.top1 is None else f"{found.top1:g} %"
     return (found.params, found.gmacs or None, found.size or None, accuracy)
+
+
+def _after(before: str, number: float | None, unit: str) -> str:
+    """Words with a number, and no words without one."""
+    return "" if number is None else f"{before}{number:.4g}{unit}"
 
 
 def _span(field: Field, part: str) -> str:

@@ -102,12 +102,19 @@ def _checked(spec: NetSpec) -> dict[str, Any]:
 
 
 def fillers(spec: NetSpec) -> tuple[Filler, ...]:
-    """Krizhevsky et al. 2012, section 5: N(0, 0.01); some biases above 0 as in Caffe, 0.1 where the paper has 1.
+    """Krizhevsky et al. 2012, section 5: N(0, 0.01), biases of conv2, conv4, conv5, fc6 and fc7 at 1, so of "paper".
 
-    Caffe draws fc6 and fc7 with 0.005. With batch norm the default rule holds.
+    Caffe has 0.1 for these biases and draws fc6 and fc7 with 0.005. With batch norm the default rule holds.
     """
-    if read_params(spec, DEFAULTS)["norm"] == "batch":
+    norm = read_params(spec, DEFAULTS)["norm"]
+    if norm == "batch":
         return ()
+    if norm == "paper":
+        return (
+            Filler(layers="fc[67]", law="gaussian", amount=0.01, bias=1.0),
+            Filler(layers="conv[245]", law="gaussian", amount=0.01, bias=1.0),
+            Filler(layers="*", law="gaussian", amount=0.01),
+        )
     return (
         Filler(layers="fc[67]", law="gaussian", amount=0.005, bias=0.1),
         Filler(layers="conv[245]", law="gaussian", amount=0.01, bias=0.1),

@@ -186,7 +186,7 @@ def _conv(kind: str, inputs: list[Shape], output: Shape, known: _Known, block: i
         source=source,
         result=result,
         taps=taps,
-        groups=1 if last or depthwise else known.groups,
+        groups=1 if depthwise else known.groups,
         joined=joined,
     )
 

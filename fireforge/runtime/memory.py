@@ -41,7 +41,7 @@ def free_bytes() -> int | None:
         most, used = (int((GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
     except (OSError, ValueError):  # no container, or one without a limit, which says "max"
         return min(left, default=None)
-    return min(*left, most - used)
+    return min([*left, max(0, most - used)])
 
 
 def _field(name: str, path: Path | None = None) -> int | None:

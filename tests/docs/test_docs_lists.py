@@ -148,4 +148,5 @@ def test_networks_are_listed_with_what_is_counted_and_printed() -> None:
         assert int(classes) == spec.classes, name
         assert params == f"{cost.params:,}", name
         assert gmacs == f"{cost.macs / 1e9:.4f}", name
-        assert shares == (f"{printed.top1} / {printed.top5}" if printed and printed.top1 else ""), name
+        five = "–" if printed is None or printed.top5 is None else printed.top5
+        assert shares == (f"{printed.top1} / {five}" if printed and printed.top1 else ""), name

@@ -90,4 +90,5 @@ def _printed(row: Compared, said: Published) -> tuple[object, ...]:
 
 def _untimed(found: Comparison) -> Markup | None:
     lines = [f"{row.name}: {row.why}" for row in found.networks if row.speed is None]
+    lines += [f"{name}: {why}" for name, why in found.absent.items()]
     return parts.missing(f"Not timed: {'; '.join(lines)}.") if lines else None

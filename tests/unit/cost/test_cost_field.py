@@ -63,6 +63,48 @@ def enlarged() -> Graph:
     return graph_of((down, up), {"down.w": (1, 1, 3, 3), "up.w": (1, 1, 2, 2)})
 
 
+def turned() -> Graph:
+    """Height and width exchanged, and a sum with what was exchanged twice."""
+    once = node("Transpose", "once", "x", perm=(0, 1, 3, 2))
+    twice = node("Transpose", "twice", "once", perm=(0, 1, 3, 2))
+    last = node("Conv", "last", "twice", "w", kernel_shape=(3, 5), strides=(2, 1), pads=(1, 0, 0, 3))
+    return graph_of((once, twice, last), {"w": (1, 1, 3, 5)})
+
+
+def cut() -> Graph:
+    """Every second row from the third, the columns but for the first four and the last."""
+    conv = node("Conv", "a", "x", "w", kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    part = node("Slice", "b", "a", starts=(2, 4), ends=(2**31 - 1, -1), axes=(2, 3), steps=(2, 1))
+    last = node("Conv", "c", "b", "w", kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    return graph_of((conv, part, last), {"w": (1, 1, 3, 3)})
+
+
+def bordered() -> Graph:
+    """A border of zeros that differs on each side, then one that is taken off, and a strided window."""
+    wider = node("Pad", "a", "x", pads=(0, 0, 3, 1, 0, 0, 2, 0))
+    less = node("Pad", "b", "a", pads=(0, 0, -1, 2, 0, 0, 0, -4))
+    last = node("Conv", "c", "b", "w", kernel_shape=(3, 3), strides=(2, 2))
+    return graph_of((wider, less, last), {"w": (1, 1, 3, 3)})
+
+
+def parted() -> Graph:
+    """The lower part of the rows, cut off by a Split."""
+    split = Node(name="s", op="Split", inputs=("x",), outputs=("top", "s"), attrs={"axis": 2, "split": (11, 30)})
+    last = node("Conv", "c", "s", "w", kernel_shape=(3, 3), strides=(2, 2))
+    top = node("Relu", "r", "top")
+    return graph_of((split, top, last), {"w": (1, 1, 3, 3)})
+
+
+def shuffled() -> Graph:
+    """Channels parted, turned and put together again: the maps stay where they are."""
+    conv = node("Conv", "a", "x", "a.w", kernel_shape=(3, 3), strides=(2, 2))
+    groups = node("Reshape", "b", "a", shape=(0, 2, 3, 20, 18))
+    turn = node("Transpose", "c", "b", perm=(0, 2, 1, 3, 4))
+    join = node("Reshape", "d", "c", shape=(0, 6, 20, 18))
+    last = node("Conv", "e", "d", "e.w", kernel_shape=(5, 3))
+    return graph_of((conv, groups, turn, join, last), {"a.w": (6, 1, 3, 3), "e.w": (1, 6, 5, 3)})
+
+
 def footprint(graph: Graph, at: tuple[int, int]) -> list[tuple[int, int]]:
     """Begin and end, by axis, of the pixels that have a gradient at one output; all weights are positive."""
     module = GraphModule(graph).double().eval()
@@ -74,7 +116,13 @@ def footprint(graph: Graph, at: tuple[int, int]) -> list[tuple[int, int]]:
     return [(int(seen[:, axis].min()), int(seen[:, axis].max()) + 1) for axis in (0, 1)]
 
 
-@pytest.mark.parametrize(("make", "at"), [(uneven, (6, 5)), (branches, (8, 9)), (enlarged, (18, 17))])
+@pytest.mark.parametrize(
+    ("make", "at"),
+    [
+        *((uneven, (6, 5)), (branches, (8, 9)), (enlarged, (18, 17)), (turned, (6, 5)), (cut, (7, 9))),
+        *((bordered, (7, 8)), (parted, (5, 6)), (shuffled, (4, 5))),
+    ],
+)
 def test_field_is_what_has_a_gradient(make, at):
     """In the middle of the picture, where nothing hangs over its edge, exactly.
 
@@ -96,6 +144,54 @@ def test_a_mean_of_the_map_sees_what_the_whole_map_sees():
     found = fields(build_graph(NETWORKS["squeezenet-1.1"]()))
     conv, pooled = found["conv10"].height, found["logits"].height
     assert pooled.size == conv.size + 13 * conv.jump
+
+
+def test_gates_do_not_move_the_maps():
+    """A gate sees the whole picture, and the maps that it scales stay as far apart as they were."""
+    conv = node("Conv", "a", "x", "w", kernel_shape=(3, 3), strides=(2, 2))
+    gate = node("GlobalAveragePool", "g", "a")
+    scaled = node("Mul", "y", "g", "a")
+    found = fields(graph_of((conv, gate, scaled), {"w": (1, 1, 3, 3)}))
+    assert (found["g"].height.size, found["y"].height.size, found["y"].width.size) == (41, 41, 37)
+    assert (found["y"].height.jump, found["y"].width.jump) == (2, 2)
+    net = fields(build_graph(NETWORKS["mobilenet-v3-large"]()))["block4.project"]
+    assert net.height.jump == net.width.jump == 8  # three strides of 2 before it
+
+
+def test_shuffles_do_not_widen_the_field():
+    """ShuffleNet v2 worked by hand: 3x3/2 and a pool 3x3/2 see 7 px, 4 apart; 3x3/2 then 15, 8 apart; 3x3 then 31."""
+    found = fields(build_graph(NETWORKS["shufflenet-v2-1.0"]()))
+    assert found["stage2.unit1.shuffle.join"] == found["stage2.unit1.concat"]
+    assert found["stage2.unit1.concat"].height.size == 7 + 2 * 4
+    assert found["stage2.unit2.concat"].height.size == 15 + 2 * 8
+
+
+ONE = {"w": (1, 1, 3, 3)}
+UNKNOWN = {
+    "joined along the height": (node("Concat", "y", "x", "x", axis=2),),
+    "picked along the width": (node("Gather", "y", "x", "i", axis=3),),
+    "window over turned maps": (
+        node("Transpose", "t", "x", perm=(0, 1, 3, 2)),
+        node("Conv", "y", "t", "w", kernel_shape=(3, 3)),
+    ),
+    "folded": (node("Reshape", "y", "x", shape=(0, 37, 41, 1)),),
+    "a sum with turned maps": (
+        node("Slice", "s", "x", starts=(0,), ends=(37,), axes=(2,), steps=(1,)),
+        node("Transpose", "t", "s", perm=(0, 1, 3, 2)),
+        node("Add", "y", "s", "t"),
+    ),
+    "from the back": (node("Slice", "y", "x", starts=(40,), ends=(-50,), axes=(2,), steps=(-1,)),),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_what_cannot_be_followed_is_left_out(case):
+    """And so is all that stands behind it: no number is better than a wrong one."""
+    nodes = (*UNKNOWN[case], node("Relu", "z", "y"))
+    index = TensorType(name="i", dtype="int64", shape=(3,), fixed=(0, 5, 1))
+    graph = graph_of(nodes, ONE)
+    found = fields(graph.replace(weights=(*graph.weights, index)))
+    assert not {"y", "z"} & set(found)
 
 
 def test_no_picture_no_field():

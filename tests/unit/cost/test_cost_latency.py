@@ -14,8 +14,6 @@ from fireforge.cost.kernels import kernels
 from fireforge.cost.latency import KernelClock, LatencyModel, features, work
 from fireforge.nets.families import NETWORKS, build_graph
 
-BANDWIDTH = 10e9
-
 
 def conv(channels: int, filters: int, side: int, taps: int = 9) -> Kernel:
     return Kernel(kind="conv", source=(channels, side, side), result=(filters, side, side), taps=taps)
@@ -35,10 +33,11 @@ def profile(times: tuple[KernelTime, ...], call_us: float = 3.0) -> DeviceProfil
         threads=1,
         block=16,
         forms={"float32": form},
-        bandwidth=BANDWIDTH,
+        bandwidth=10e9,
         anchor_ms=1.0,
         networks=1,
         seconds=1.0,
+        seed=0,
     )
 
 
@@ -54,7 +53,7 @@ def test_work_by_hand() -> None:
 
 def test_a_kernel_that_was_measured_has_its_time_and_a_like_one_nearly() -> None:
     """At a constant pace a fit has nothing but the line to find: 2 %, for its ridge."""
-    clock = KernelClock(measured(), bandwidth=BANDWIDTH, number_bytes=4)
+    clock = KernelClock(measured())
     assert clock.us(conv(32, 48, 8)) == work(conv(32, 48, 8)) * 1e-5
     fresh = conv(48, 32, 12)
     assert clock.us(fresh) == pytest.approx(work(fresh) * 1e-5, rel=0.02)
@@ -62,32 +61,55 @@ def test_a_kernel_that_was_measured_has_its_time_and_a_like_one_nearly() -> None
 
 def test_nothing_is_told_beyond_the_paces_that_were_seen() -> None:
     times = tuple(KernelTime(kernel=entry.kernel, us=entry.us * (1 + i % 3)) for i, entry in enumerate(measured()))
-    clock = KernelClock(times, bandwidth=BANDWIDTH, number_bytes=4)
+    clock = KernelClock(times)
     for far in (conv(4096, 4096, 64), conv(1, 1, 1, taps=1), conv(2048, 16, 1)):
         least = min(entry.us for entry in times)
         assert min(work(far) * 1e-5, least) <= clock.us(far) <= max(work(far) * 3e-5, least) * (1 + 1e-9)
 
 
-def test_a_kind_that_was_not_measured_moves_its_numbers_and_is_named() -> None:
-    """Bytes by hand: a sum reads two tensors and writes one, 4 bytes a number."""
-    clock = KernelClock(measured(), bandwidth=BANDWIDTH, number_bytes=4)
-    added = Kernel(kind="add", source=(64, 32, 32), result=(64, 32, 32), joined=1)
-    assert clock.us(added) == pytest.approx(1e6 * 4 * 3 * 64 * 32 * 32 / BANDWIDTH)
-    model = LatencyModel(profile(measured()), "float32")
-    found = model.predict(build_graph(NETWORKS["resnet-20"]()))
+def test_a_kind_that_was_not_measured_makes_a_lower_bound_and_is_named() -> None:
+    """By hand: the convolutions at their pace, nothing for the others, less the profile's margin of 10 %."""
+    clock = KernelClock(measured())
+    assert clock.us(Kernel(kind="add", source=(64, 32, 32), result=(64, 32, 32), joined=1)) == 0
+    graph = build_graph(NETWORKS["resnet-20"]())
+    found = LatencyModel(profile(measured()), "float32").predict(graph)
     assert set(found.unknown) == {"conv-first", "flatten", "gemm", "global-pool", "reorder-out"}
+    known = sum(clock.us(one) for one in kernels(graph, form="float32", block=16) if one.kind == "conv")
+    assert found.margin is None
+    assert found.ms == found.least_ms() == pytest.approx((known + 3.0) / 1e3 / 1.1)
+
+
+def test_groups_that_were_not_measured_make_a_lower_bound_too() -> None:
+    """Plain convolutions tell nothing of grouped ones, whose every group is a small product of its own."""
+    grouped = conv(32, 32, 8).replace(groups=4)
+    clock = KernelClock(measured())
+    assert clock.us(grouped) == 0
+    assert clock.us(conv(32, 32, 9)) > 0
+    assert KernelClock((*measured(), KernelTime(kernel=grouped, us=9.0))).us(grouped.replace(groups=8)) > 0
+    graph = build_graph(NETWORKS["resnext-small"]())
+    own = kernels(graph, form="float32", block=16)
+    kinds = {kernel.kind: kernel.replace(groups=1) for kernel in own}
+    times = (*measured(), *(KernelTime(kernel=kernel, us=7.0) for kernel in kinds.values()))
+    found = LatencyModel(profile(times), "float32").predict(graph)
+    assert found.margin is None
+    assert all(kind.endswith(" in groups") for kind in found.unknown)
 
 
 def test_a_network_is_the_sum_of_its_kernels_by_hand() -> None:
-    model = LatencyModel(profile(measured()), "float32")
     graphs = [build_graph(NETWORKS[name]()) for name in ("resnet-20", "firenet-small")]
+    owns = [kernels(graph, form="float32", block=16) for graph in graphs]
+    kinds = {kernel.kind: kernel for own in owns for kernel in own if kernel.kind != "conv"}
+    times = (*measured(), *(KernelTime(kernel=kernel, us=7.0) for kernel in kinds.values()))
+    model = LatencyModel(profile(times), "float32")
     together = model.predict_all(graphs)
     assert together == [model.predict(graph) for graph in graphs]
-    clock = KernelClock(measured(), bandwidth=BANDWIDTH, number_bytes=4)
-    for graph, found in zip(graphs, together):
-        own = kernels(graph, form="float32", block=16)
+    clock = KernelClock(times)
+    for own, found in zip(owns, together):
         assert found.kernels == len(own)
         assert found.ms == pytest.approx((sum(map(clock.us, own)) + 3.0) / 1e3)
+        assert found.margin == 0.1
+        assert found.least_ms() == pytest.approx(found.ms / 1.1)
+        assert found.unknown == ()
 
 
 def test_a_form_that_was_not_measured_is_refused() -> None:
@@ -106,6 +128,22 @@ def test_features_are_finite_for_every_kernel_of_every_form() -> None:
                 assert all(math.isfinite(number) for number in features(kernel)), kernel
 
 
+def test_features_see_how_one_group_fills_the_registers() -> None:
+    """Sixteen channels a group fill a register whatever their sum is; four of them fill a quarter of one."""
+    whole, quarter = conv(96, 96, 8).replace(groups=6), conv(96, 96, 8).replace(groups=24)
+    assert features(whole)[7:9] == (0, 0)
+    assert features(quarter)[7:9] == (0.25, 0.25)
+
+
 def test_a_runtime_without_blocks_has_no_reorders() -> None:
     kinds = {kernel.kind for kernel in kernels(build_graph(NETWORKS["firenet-small"]()), form="float32", block=0)}
     assert kinds == {"conv-plain", "pool", "concat", "global-pool", "flatten"}
+
+
+def test_groups_of_an_int8_convolution_are_told() -> None:
+    """ResNeXt's blocks by their table: 3 x 3 convolutions in as many groups as the network has paths."""
+    found = kernels(build_graph(NETWORKS["resnext-small"]()), form="int8", block=16)
+    plain = kernels(build_graph(NETWORKS["resnext-small"]()), form="float32", block=16)
+    groups = {kernel.groups for kernel in plain if kernel.taps == 9 and "conv" in kernel.kind}
+    assert {kernel.groups for kernel in found if kernel.taps == 9 and kernel.kind == "qconv"} == groups
+    assert max(groups) > 1

@@ -39,14 +39,14 @@ def test_arena_by_hand():
     """Regions are powers of two of MiB; a freed piece is used again, whole unless it is twice as large."""
     arena = Arena()
     first = arena.take(3 * MIB)  # a region of 4
-    assert arena.resident() == (3 * MIB, 0)
+    assert arena.resident() == [(4 * MIB, 3 * MIB)]
     arena.give(first)
     arena.take(2 * MIB)  # the piece of 4 is cut
     arena.take(2 * MIB)  # its rest
-    assert arena.resident() == (4 * MIB, 0)
+    assert arena.resident() == [(4 * MIB, 4 * MIB)]
     arena.take(1)  # another region of 4
     arena.take(40 * MIB)  # one of 64, which glibc maps
-    assert arena.resident() == (4 * MIB + 1, 40 * MIB)
+    assert arena.resident() == [(4 * MIB, 4 * MIB), (4 * MIB, 1), (64 * MIB, 40 * MIB)]
 
 
 def test_a_piece_that_is_not_twice_as_large_is_used_whole():
@@ -54,7 +54,74 @@ def test_a_piece_that_is_not_twice_as_large_is_used_whole():
     arena.give(arena.take(4 * MIB))
     arena.take(3 * MIB)
     arena.take(MIB)  # the last MiB of the region of 4 belongs to the piece before: this one lies in the next region
-    assert arena.resident() == (5 * MIB, 0)
+    assert arena.resident() == [(4 * MIB, 4 * MIB), (4 * MIB, MIB)]
+
+
+@pytest.mark.parametrize(("region", "taken"), [(64 * MIB, 1), (16 * MIB, 0)])
+def test_of_two_free_regions_of_one_size_the_one_of_the_lower_address_is_used(region, taken):
+    """The heap grows upwards; what the system maps, from 32 MiB on, lies below what it has mapped before."""
+    arena = Arena()
+    handles = [arena.take(region // 2 + 256), arena.take(region // 2 + 256)]
+    assert [size for size, _ in arena.resident()] == [region, region]
+    for handle in handles:
+        arena.give(handle)
+    arena.take(region)
+    assert [touched for _, touched in arena.resident()][taken] == region
+    assert arena.regions == 2
+
+
+def through(*nodes: Node) -> Graph:
+    """Nodes behind a picture of 4 x 2048 x 2048 numbers: 64 MiB."""
+    source = TensorType(name="x", shape=("N", 4, 2048, 2048))
+    return Graph(inputs=(source,), outputs=(nodes[-1].outputs[0],), weights=(), nodes=nodes)
+
+
+def pooled(batch_map: Node) -> Graph:
+    return through(batch_map, Node(name="y", op="GlobalAveragePool", inputs=("a",), outputs=("y",)))
+
+
+GROWING = pooled(Node(name="a", op="Relu", inputs=("x",), outputs=("a",)))
+RESPONSE = pooled(Node(name="a", op="LRN", inputs=("x",), outputs=("a",), attrs={"size": 5}))
+
+
+def test_the_third_run_may_take_more_than_the_second():
+    """The map has a region of 64 MiB of its own, whole. The means lie in the next, as large: the second run's block,
+    which is of the map alone, is laid into the lower one, which is the means', and they go into the first.
+    """
+    regions = 2 * 64 * MIB
+    assert inference_memory(GROWING).run == regions
+    assert inference_memory(GROWING).alive == 64 * MIB + 16
+
+
+def test_local_response_normalization_takes_scales_and_padded_squares():
+    """Of one picture of 4 channels and a window of 5: the scales are as large as the map, the squares 8 channels."""
+    (first, _) = written(RESPONSE, batch=3, block=1)
+    assert first.scratch == (3 * 64 * MIB, 2 * 64 * MIB)
+    assert inference_memory(RESPONSE).alive == (64 + 64 + 128) * MIB
+
+
+@pytest.mark.parametrize("graph", [GROWING, RESPONSE], ids=["third-run", "scratch"])
+def test_counted_regions_are_what_a_process_takes(graph, tmp_path):
+    """Within 10 %, as below; without the third run's region, or without the scratch, a third of it were missing."""
+    path = tmp_path / "n.onnx"
+    path.write_bytes(onnx_bytes(graph, {}))
+    measured = gauge_fresh(path, batch=1, runs=2).memory_bytes
+    assert inference_memory(graph).peak == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize(("weight", "least", "most"), [(4 * MIB, 3 * MIB, 4 * MIB), (2 * MIB, 0, 0)])
+def test_small_regions_lie_where_loading_left_a_weight_free(weight, least, most):
+    """A map of 3 MiB has a region of 4 MiB; a weight of 4 MiB leaves a place for it, one of 2 MiB does not."""
+    nodes = (
+        Node(name="a", op="Relu", inputs=("x",), outputs=("a",)),
+        Node(name="b", op="GlobalAveragePool", inputs=("a",), outputs=("b",)),
+        Node(name="f", op="Flatten", inputs=("b",), outputs=("f",)),
+        Node(name="g", op="Gemm", inputs=("f", "w"), outputs=("g",), attrs={"transB": 1}),
+    )
+    source = TensorType(name="x", shape=("N", 4, 384, 512))
+    held = (TensorType(name="w", shape=(weight // 16, 4)),)
+    found = inference_memory(Graph(inputs=(source,), outputs=("g",), weights=held, nodes=nodes))
+    assert least <= found.held + found.batch + found.run - found.peak <= most
 
 
 def test_pattern_lays_a_tensor_into_the_gap_that_fits_best():
@@ -96,7 +163,7 @@ def test_a_sum_and_its_activation_are_done_by_the_convolution_before_them():
     assert [tensor.name for tensor in tensors] == ["x blocked", "stem", "a", "b", "b plain"]
     assert [tensor.over for tensor in tensors] == [(), (), (), ("stem",), ()]
     assert all(tensor.size == 2 * 16 * 64 * 64 * 4 for tensor in tensors)
-    assert places(tensors) == [0, 1, 0, 1, 0]
+    assert places(tensors) == [0, 1, 0, 1, 2]  # the answer is the caller's
     found = inference_memory(chain(), batch=2)
     assert found.alive == 2 * 2 * 16 * 64 * 64 * 4
     assert found.weights == 4 * 3 * 256
@@ -116,7 +183,7 @@ def test_channels_are_filled_up_to_whole_blocks():
 
 
 def test_a_gated_map_takes_a_place_of_its_own():
-    """b, the gate g; c = b * gate beside b; Relu over c: three places, the gate's small."""
+    """b, the gate g; c = b * gate beside b; the answer, a Relu, would lie over c if it were not the caller's."""
     nodes = (
         Node(name="b", op="Tanh", inputs=("x",), outputs=("b",)),
         Node(name="g", op="GlobalAveragePool", inputs=("b",), outputs=("g",)),
@@ -127,7 +194,7 @@ def test_a_gated_map_takes_a_place_of_its_own():
     graph = Graph(inputs=(source,), outputs=("d",), weights=(), nodes=nodes)
     tensors = written(graph, batch=1, block=1)
     assert [tensor.name for tensor in tensors] == ["b", "g", "c", "d"]
-    assert places(tensors) == [0, 1, 2, 2]
+    assert places(tensors) == [0, 1, 2, 3]
 
 
 def test_a_sum_joins_a_convolution_once():
@@ -164,6 +231,8 @@ MEASURED = [
     ("googlenet", 16),
     *(("resnet-18", 8), ("resnet-50", 4), ("nin", 16), ("shufflenet-v2-1.0", 16), ("vgg-a", 1)),
     *(("mobilenet-v3-small", 64), ("regnety-200mf", 16), ("cifar-resnet-20", 320), ("lenet-5", 1024)),
+    *(("squeezenet-1.0", 64), ("googlenet", 64), ("mobilenet-v3-small", 16), ("vgg-a", 16), ("mobilenet-v1", 64)),
+    *(("resnet-18", 64), ("shufflenet-v2-1.0", 64), ("nin-small", 256)),
 ]
 
 
@@ -193,7 +262,7 @@ def test_counted_is_what_a_process_takes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", MEASURED, ids=lambda case: case[0])
+@pytest.mark.parametrize("case", MEASURED, ids=lambda case: f"{case[0]}-{case[1]}")
 def test_counted_is_what_a_process_takes_for_every_family(case, tmp_path, monkeypatch):
     """Within 10 %, as above."""
     assert held_against(*case, tmp_path, monkeypatch) == pytest.approx(1, abs=0.1)

@@ -58,6 +58,7 @@ def test_a_real_run_of_two_networks(fireforge, tmp_path: Path) -> None:
         assert all((at.measured_bytes is None) == bool(at.why) for at in row.memory)
         assert all(at.runs >= 2 for at in row.memory if at.measured_bytes is not None)
     light, heavy = found.networks
+    assert light.memory[1].runs == 3  # the third run may take more than the second
     assert light.speed.images_per_second > heavy.speed.images_per_second
     text = page.read_text()
     drawn = re.findall(r'<data value="([^"]*)">', text)
@@ -101,8 +102,29 @@ def test_time_that_is_over_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.speed is None
     assert row.why.endswith("minutes were over")
     (row,) = compare(["firenet-small"], terms=Terms(minutes=0.05, batches=(1, 2000))).networks
-    assert row.speed is not None  # 2 runs of 2000 pictures of 1.5 ms are 6 s of the 3 s
-    assert row.memory[1].why.startswith("would take about 6.5 s, of 0.05 minutes")
+    assert row.speed is not None  # 3 runs of 2000 pictures of 1.5 ms are 9 s of the 3 s
+    assert row.memory[1].why.startswith("would take about 9.5 s, of 0.05 minutes")
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf"), 1e6])
+def test_minutes_that_are_none_are_refused(minutes: float) -> None:
+    """What was given, and what is allowed, in words that hold for all of them."""
+    told = rf"BAD_UNIT: --minutes: {minutes:g} minutes; allowed: more than 0, less than 1,000,000"
+    with pytest.raises(FireforgeError, match=told.replace("+", r"\+")):
+        compare(["firenet-small"], terms=Terms(minutes=minutes))
+
+
+def test_a_network_that_cannot_be_built_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """AlexNet's windows of 11 px, 4 apart, leave 2 x 2 maps of 16 px, too few for its first pool of 3 x 3."""
+    monkeypatch.setattr(job, "gauge_fresh", made_up)
+    terms = Terms(image=16, batches=(1, 2))
+    found, page = compare_page(["alexnet", "firenet-small"], out=tmp_path / "page.html", terms=terms)
+    assert [row.name for row in found.networks] == ["firenet-small"]
+    assert list(found.absent) == ["alexnet"]
+    assert f"alexnet: {html.escape(found.absent['alexnet'])}" in page.read_text()
+    with pytest.raises(FireforgeError) as alone:
+        compare(["alexnet"], terms=terms)
+    assert f"{alone.value.code}: {alone.value.what}" == found.absent["alexnet"]
 
 
 def test_a_process_that_died_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ def test_list_as_json_has_every_network_with_its_cost_and_what_was_printed():
     assert found["squeezenet-1.0"]["params"] == 1_248_424
     for name, row in found.items():
         assert set(row) >= {"params", "macs", "activations", "peak_activation_bytes", "weight_bytes", "wire_bytes"}
+        assert (row["name"], row["size"]) == (name, row["weight_bytes"])
         printed = row["published"]
         assert (printed is None) == (name not in PUBLISHED)
         assert printed is None or Published.from_json(printed) == PUBLISHED[name]
@@ -58,7 +59,7 @@ def test_one_network_is_told_in_full():
     told = said("squeezenet-1.1", "--batch", "16")
     assert "batch 16, float32" in told
     assert f"{16 * 387_747_520:,} MACs" in told
-    assert "published   1,235,496 params, 0.39 GMACs, top-1 57.5 %, top-5 80.3 %" in told
+    assert "published   1,235,496 params, 0.36 GMACs, top-1 57.5 %, top-5 80.3 %" in told
     for word in (
         "fixed16",
         "int8",
@@ -101,7 +102,7 @@ def test_changes_and_ways_are_tables():
 
 
 def test_layers_as_text_and_json():
-    rows = json.loads(said("resnet-20", "--layers", "--json", "--batch", "2"))
+    (rows,) = json.loads(said("resnet-20", "--layers", "--json", "--batch", "2")).values()
     assert sum(row["macs"] for row in rows) == 2 * count(build_graph(NETWORKS["resnet-20"]())).macs
     assert rows[0]["field"]["height"] == {"size": 3, "jump": 1, "start": -1}
     head = said("resnet-20", "--layers").splitlines()[0]
@@ -117,6 +118,65 @@ def test_layers_as_text_and_json():
         "field",
         "jump",
     ]
+
+
+def test_layers_of_two_networks_are_one_document():
+    found = json.loads(said("lenet-5", "caffe-lenet", "--layers", "--json"))
+    assert {net: sum(row["params"] for row in rows) for net, rows in found.items()} == {
+        "lenet-5": 60_000,
+        "caffe-lenet": 431_080,
+    }
+    assert said("lenet-5", "caffe-lenet", "--layers").splitlines()[0] == "lenet-5"
+
+
+def test_what_was_printed_stands_beside_the_network_that_was_printed_alone():
+    (row,) = json.loads(said("vgg-d", "--json")).values()
+    assert row["published"]["params"] == 138_357_544
+    for other in (("--classes", "10"), ("--image-size", "64")):
+        (row,) = json.loads(said("vgg-d", "--json", *other)).values()
+        assert row["published"] is None
+    (row,) = json.loads(said("vgg-d", "--json", "--classes", "1000", "--image-size", "224")).values()
+    assert row["published"] is not None
+
+
+def test_a_network_of_a_list_that_cannot_be_is_named_and_the_others_are_told():
+    found = json.loads(said("--list", "--json", "--image-size", "32"))
+    assert list(found) == list(NETWORKS)
+    missing = {name for name, row in found.items() if row["why"]}
+    assert "alexnet" in missing
+    assert "resnet-20" not in missing
+    assert all(("params" in row) == (name not in missing) for name, row in found.items())
+    lines = said("--list", "--image-size", "32").splitlines()
+    assert sum(line.startswith("not counted: ") for line in lines) == len(missing)
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (("--list", "--change", "conv1.filters=3"), "--change"),
+        (("--layers",), "--layers"),
+        (("resnet-20", "--layers", "--workers", "4"), "--workers"),
+        (("resnet-20", "--minutes", "2"), "--minutes"),
+        (("resnet-20", "--compare", "--batch", "2"), "--batch"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words, unused):
+    with pytest.raises(FireforgeError, match=f"BAD_USAGE.*{unused}"):
+        CliRunner().invoke(app, ["cost", *words], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3x32", "3x0x32", "3x٣x32", "3x²x32", "3x99999x32", "3x32x32x3", "3x-1x32", "x" * 99]
+)
+def test_texts_that_are_no_picture(text):
+    with pytest.raises(FireforgeError, match="BAD_UNIT: --image"):
+        image_of(text)
+
+
+def test_what_has_no_products_has_no_intensity():
+    rows = json.loads(said("lenet-5", "--layers", "--json"))["lenet-5"]
+    assert all((row["intensity"] is None) == (row["macs"] == 0) for row in rows)
+    assert any(row["macs"] == 0 for row in rows)
 
 
 @pytest.mark.parametrize(("image", "shape"), [(64, (3, 64, 64)), ((3, 48, 40), (3, 48, 40))])

@@ -13,19 +13,22 @@ pytest.importorskip("torch")
 
 import torch
 
+import fireforge.jobs.foresight as foresight_file
 import fireforge.jobs.profile as profile_file
 from fireforge.base.budget import Budget
 from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError
 from fireforge.base.prediction import Foretold
 from fireforge.base.profile import DeviceProfile
 from fireforge.base.progress import silent
+from fireforge.base.spec import NetSpec
 from fireforge.jobs import crew as crew_file
 from fireforge.jobs import explore as explore_file
 from fireforge.jobs.explore import explore
 from fireforge.jobs.folder import RunFolder
-from fireforge.jobs.foresight import Foresight, held, profile_for, quick
+from fireforge.jobs.foresight import OWN, Foresight, held, profile_for, quick
 from fireforge.jobs.profile import profile
-from fireforge.jobs.profiles import write_profile
+from fireforge.jobs.profiles import kept_path, read_profile, write_profile
 from fireforge.jobs.scene import Scene, look
 from fireforge.jobs.search import Search
 from fireforge.nets.firenet import small_firenet
@@ -69,10 +72,10 @@ def test_the_quicker_format_less_its_margin_is_held_against_the_limit_by_hand(
     foresight = Foresight(scene, machine)
     many = [candidate(width) for width in (16, 32, 64, 128)]
     specs = [one.spec for one in many]
-    times, around = foresight.network_ms(specs), foresight.around_ms(specs[0])
+    times, around = foresight.networks(specs), foresight.around_ms(specs[0])
     assert 0 < around < 50
     by_hand = [
-        around + min(times[form][i] / (1 + machine.forms[form].margin) for form in times) for i in range(len(specs))
+        around + min(times[form][i].ms / (1 + machine.forms[form].margin) for form in times) for i in range(len(specs))
     ]
     assert foresight.least_ms(specs) == pytest.approx(by_hand)
     ordered = sorted(by_hand)
@@ -89,12 +92,17 @@ def test_predictions_stand_beside_the_times_of_untrained_files(scene: Scene, mac
     assert [(row.spec, row.form) for row in found] == [
         (one.spec.digest(), form) for one in (light, heavy) for form in ("float32", "int8")
     ]
-    assert all(row.foretold_ms > 0 < row.measured_ms for row in found)
+    assert all(row.foretold_ms > 0 and row.measured_ms and not row.why for row in found)
+    assert all(f"seed {machine.seed}" in row.profile and "1 thread" in row.profile for row in found)
     for form in ("float32", "int8"):
         first, second = (row for row in found if row.form == form)
+        assert first.measured_ms is not None
+        assert second.measured_ms is not None
         assert first.measured_ms < second.measured_ms
         assert first.foretold_ms < second.foretold_ms
-    assert held(Foresight(scene, machine), [light], clock=Deadline(1e-9)) == []
+    late = held(Foresight(scene, machine), [light], clock=Deadline(1e-9))
+    assert [(row.form, row.measured_ms, row.error()) for row in late] == [("float32", None, None), ("int8", None, None)]
+    assert all("time" in row.why for row in late)
     assert Foretold(spec="", family="", form="", foretold_ms=1.2, measured_ms=1.0, margin=0.1).error() == pytest.approx(
         0.2
     )
@@ -108,6 +116,10 @@ def test_a_build_with_a_limit_of_latency_writes_down_what_it_rejected_and_what_i
         clock = Deadline(60.0)
         search = Search(scene=scene, run=run, seed=0, device="cpu", clock=clock, progress=silent)
         assert profile_for(search) == machine
+        assert read_profile(tmp_path / "run" / OWN) == machine
+        write_profile(machine.replace(seed=9))  # measured again meanwhile: the run foretells as it began
+        assert profile_for(search) == machine
+        write_profile(machine)
         foresight = Foresight(scene, machine)
         spec = small_firenet(3, input_shape=(3, 16, 16))
         limit = foresight.least_ms([spec])[0]
@@ -126,3 +138,59 @@ def test_a_build_with_a_limit_of_latency_writes_down_what_it_rejected_and_what_i
             explore(other, Budget(max_latency_ms=limit))
             assert again.entry("candidates") == ledger
             assert again.entry("foretold") is None
+
+
+def test_a_profile_that_the_build_makes_is_the_one_that_it_goes_on_with(
+    scene: Scene, machine: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr(foresight_file, "profile", lambda **_: made.append(machine) or machine)
+    with RunFolder(tmp_path / "run") as run:
+        search = Search(scene=scene, run=run, seed=0, device="cpu", clock=Deadline(60.0), progress=silent)
+        assert profile_for(search) == machine
+        assert profile_for(search) == machine
+    assert len(made) == 1
+    assert not kept_path().exists()  # a quick profile does not stand in the way of a whole one
+
+
+def test_a_limit_is_not_judged_by_a_profile_of_other_threads(scene: Scene, machine: DeviceProfile) -> None:
+    with pytest.raises(FireforgeError) as raised:
+        Foresight(scene, machine.replace(threads=2))
+    assert raised.value.code == "NOT_PROFILED"
+
+
+def test_a_network_with_unknown_kinds_is_rejected_by_its_lower_bound_alone(
+    scene: Scene, machine: DeviceProfile
+) -> None:
+    """A profile without pools: 1 % above the bound of the known kernels it is kept, 1 % below it is not."""
+    some = candidate(32)
+    forms = {
+        name: form.replace(times=tuple(one for one in form.times if "pool" not in one.kernel.kind))
+        for name, form in machine.forms.items()
+    }
+    whole, blind = Foresight(scene, machine), Foresight(scene, machine.replace(forms=forms))
+    around = blind.around_ms(some.spec)
+    bound = blind.least_ms([some.spec])[0] - around
+    assert all(times[0].margin is None and times[0].unknown for times in blind.networks([some.spec]).values())
+    assert 0 < bound <= whole.least_ms([some.spec])[0] - whole.around_ms(some.spec)
+    light = candidate(16)
+    assert some.spec.digest() in quick(blind, [some, light], around + bound * 1.01)
+    assert some.spec.digest() not in quick(blind, [some, light], around + bound * 0.99)
+
+
+def test_a_network_without_a_file_keeps_its_row_and_says_why(
+    scene: Scene, machine: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light = candidate(16)
+    real = foresight_file.blank_files
+
+    def broken(spec: NetSpec) -> dict[str, bytes]:
+        if spec == light.spec:
+            raise FireforgeError("RUNTIME_FAILED", "no such kernel")
+        return real(spec)
+
+    monkeypatch.setattr(foresight_file, "blank_files", broken)
+    found = held(Foresight(scene, machine), [light], clock=Deadline())
+    assert [(row.form, row.measured_ms) for row in found] == [("float32", None), ("int8", None)]
+    assert all("no such kernel" in row.why for row in found)

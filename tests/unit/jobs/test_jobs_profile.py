@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import runpy
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,11 +16,12 @@ import fireforge.jobs.profile as file
 from fireforge.base.errors import FireforgeError
 from fireforge.base.profile import DeviceProfile
 from fireforge.base.spec import NetSpec
+from fireforge.base.trunk import trunk
 from fireforge.cost.kernels import kernels
-from fireforge.cost.latency import LatencyModel
+from fireforge.cost.latency import LatencyModel, kind_of
 from fireforge.jobs.blank_files import blank_files
 from fireforge.jobs.profile import drawn, profile
-from fireforge.jobs.profiles import kept, kept_path, read_profile, write_profile
+from fireforge.jobs.profiles import check_threads, kept, kept_path, place, read_profile, write_profile
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.runtime.events import block_of, trace
 from fireforge.runtime.onnx_runtime import OnnxSession
@@ -57,6 +60,36 @@ def test_the_kernels_of_named_networks_are_those_that_onnx_runtime_runs(name: st
     data = blank_files(spec)["float32"]
     events = trace(data, shown(OnnxSession(data)), runs=1, block=block)
     assert Counter(kernels(build_graph(spec), form="float32", block=block)) == Counter(e.kernel for e in events)
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar-resnet-20", "shufflenet-small", "regnet-small", "resnext-small", "nin-small", "alexnet-small"]
+)
+def test_the_int8_kernels_of_named_networks_are_those_that_onnx_runtime_runs(name: str, block: int) -> None:
+    """Reference as above; groups, gates, shuffles, and what runs on floats between integers."""
+    check_int8(NETWORKS[name](), block)
+
+
+def test_response_norms_between_integers_are_those_that_onnx_runtime_runs(block: int) -> None:
+    """Reference as above: dequantized, normed, quantized, the channels first; two towers of convolutions."""
+    check_int8(file.TOWERS, block)
+    check_int8(NETWORKS["googlenet"](10, input_shape=(3, 64, 64), params={"width": 0.25}), block)
+
+
+def check_int8(spec: NetSpec, block: int) -> None:
+    data = blank_files(spec)["int8"]
+    events = trace(data, shown(OnnxSession(data)), runs=1, block=block)
+    assert Counter(kernels(build_graph(spec), form="int8", block=block)) == Counter(e.kernel for e in events)
+
+
+def test_the_networks_that_are_measured_have_all_kinds_of_kernels_that_networks_with_names_have(block: int) -> None:
+    """Else their latency is foretold as a lower bound alone; kinds from the graphs, nothing is run."""
+    specs = [*file.named_specs(), file.FASTEST, file.WIDEST, *itertools.islice(drawn(0), file.LEAST)]
+    for form in ("float32", "int8"):
+        held = {kind_of(kernel) for spec in specs for kernel in kernels(build_graph(spec), form=form, block=block)}
+        for name, preset in NETWORKS.items():
+            own = {kind_of(kernel) for kernel in kernels(trunk(build_graph(preset())), form=form, block=block)}
+            assert own <= held, (name, form)
 
 
 def test_the_kernels_of_a_file_are_those_of_its_network(tmp_path: Path, block: int) -> None:
@@ -99,16 +132,73 @@ def test_the_draws_follow_from_the_seed() -> None:
 
 
 def test_a_profile_is_kept_where_later_commands_find_it(
-    found: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert kept() is None
     assert write_profile(found) == kept_path()
     assert kept() == found
     kept_path().write_text("{}")
+    assert capsys.readouterr().err == ""
     assert kept() is None  # of another version: made again
+    assert kept() is None
+    told = capsys.readouterr().err.splitlines()  # in one line, once
+    assert len(told) == 1
+    assert str(kept_path()) in told[0]
+    assert "BAD_JSON" in told[0]
+    assert "bench --profile" in told[0]
     with pytest.raises(FireforgeError) as raised:
         read_profile(kept_path())
     assert raised.value.code == "BAD_JSON"
     path = write_profile(found, tmp_path / "deep" / "device.json")
     assert read_profile(path) == found
+
+
+def test_a_profile_of_other_threads_or_another_machine_is_not_used_and_told(
+    found: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    write_profile(found.replace(threads=3), kept_path())
+    assert kept() is None
+    assert "3 threads" in capsys.readouterr().err
+    write_profile(found.replace(hardware=found.hardware.replace(processor="an abacus")), kept_path())
+    assert kept() is None
+    assert "an abacus" in capsys.readouterr().err
+    with pytest.raises(FireforgeError) as raised:
+        check_threads(found, 2)
+    assert raised.value.code == "NOT_PROFILED"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fireforge.cli import main
+
+    def measured(**_: object) -> None:
+        raise AssertionError("measured first")
+
+    monkeypatch.setattr(file, "profile", measured)
+    (tmp_path / "file").write_text("")
+    for bad in (tmp_path, tmp_path / "file" / "p.json", tmp_path / ("n" * 300)):
+        with pytest.raises(FireforgeError) as raised:
+            place(bad)
+        assert raised.value.code == "CANNOT_WRITE"
+    monkeypatch.setattr(sys, "argv", ["fireforge", "bench", "--profile", "-o", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
+    assert "CANNOT_WRITE" in capsys.readouterr().err
+    assert place(tmp_path / "new" / "p.json") == tmp_path / "new" / "p.json"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_benchmark_refuses_the_networks_that_the_profile_was_fitted_to(
+    found: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_profile(found, tmp_path / "p.json")
+    script = Path(__file__).parents[3] / "benchmarks" / "latency.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--profile", str(path), "--seed", str(found.seed)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 2
+    assert f"seed {found.seed}" in capsys.readouterr().err

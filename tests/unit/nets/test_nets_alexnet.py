@@ -125,6 +125,17 @@ def test_first_weights_as_published():
     assert fillers_of(NETWORKS["alexnet-small"]()) == ()
 
 
+def test_the_papers_first_weights():
+    """Section 5 of the paper: 0.01 everywhere; biases of the 2nd, 4th, 5th and the hidden full layers 1, others 0."""
+    spec = NETWORKS["alexnet-paper"](100, input_shape=(3, 67, 67), params={"units": "512,512"})
+    module = GraphModule(build_graph(spec))
+    initialise(module, 0, fillers=fillers_of(spec))
+    for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
+        layer = module.get_submodule(name)
+        assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05)
+        assert set(layer.bias.tolist()) == {0.0 if name in ("conv1", "conv3", "fc8") else 1.0}
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 8, 8), (3, 32, 32), (3, 1, 1), (1, 28, 28), (2, 5, 9), (3, 96, 64), (3, 224, 224)]
 )

@@ -71,3 +71,7 @@ def test_free_memory_is_the_lesser_of_machine_and_container(tmp_path: Path, monk
     assert memory.free_bytes() == 4_096_000
     (tmp_path / "meminfo").unlink()
     assert memory.free_bytes() is None
+    (tmp_path / "memory.max").write_text("3000000\n")  # the container alone tells
+    assert memory.free_bytes() == 2_000_000
+    (tmp_path / "memory.current").write_text("3500000\n")
+    assert memory.free_bytes() == 0
