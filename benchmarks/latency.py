@@ -83,7 +83,7 @@ def main() -> None:
 def drawn_cases(profile: DeviceProfile, seed: int, networks: int) -> list[Case]:
     """As many networks of each form as are wanted and some more, foretold to take long enough to be judged."""
     models = {form: LatencyModel(profile, form) for form in BOUNDS}
-    wanted = dict.fromkeys(BOUNDS, round(1.3 * networks))
+    wanted = dict.fromkeys(BOUNDS, round(1.6 * networks))
     cases = []
     for spec in itertools.islice(drawn(seed), MOST):
         graph = build_graph(spec)

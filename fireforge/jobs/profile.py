@@ -88,7 +88,7 @@ def profile(*, seconds: float = SECONDS, threads: int = 1, seed: int = 0, progre
                 readings[form].append(watch.time(again, data))
             if time.monotonic() - began > ONCE_S:
                 made[again] = {}
-        progress(Update(stage="profile", done=min(used, seconds), total=seconds, unit="s", note=spec.family))
+        progress(Update(stage="profile", done=round(min(used, seconds), 1), total=seconds, unit="s", note=spec.family))
     forms = {form: _form(found) for form, found in readings.items()}
     return DeviceProfile(
         hardware=this_machine(),
