@@ -13,7 +13,10 @@ from fireforge.base.value import Value
 Size = tuple[int, int, int]  # (C, H, W) of one image; what is flat has H = W = 1
 FORMS = ("float32", "int8")  # number formats that are measured
 MOST_SIZE = 2**31  # of an axis, and of all other counts
-MOST = 1e15  # of a time, a rate or a share: above it the fit's sums lose their digits
+MOST = 1e15  # of a time or a rate: above it the fit's sums lose their digits
+MOST_SHARE = 1000.0  # of a margin, and of a factor or its inverse
+BLOCKS = (0, 1, 4, 8, 16)  # channels that layouts hold together
+MOST_TEXT = 200  # characters of a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +99,9 @@ class FormProfile(Value):
         if not self.times:
             raise FireforgeError("BAD_JSON", "no kernel was timed", where="FormProfile.times")
         _check("FormProfile.call_us", [self.call_us], least=0, most=MOST)
-        _check("FormProfile.margin", [self.margin], least=0, most=MOST)
+        _check("FormProfile.margin", [self.margin], least=0, most=MOST_SHARE)
         _above("FormProfile.peak_macs", self.peak_macs)
-        _above("FormProfile.factor", self.factor)
+        _check("FormProfile.factor", [self.factor], least=1 / MOST_SHARE, most=MOST_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +142,12 @@ class DeviceProfile(Value):
             what = f"the number format {unknown[0]!r}" if unknown else "no number format"
             raise FireforgeError("BAD_JSON", what, where="DeviceProfile.forms", allowed=", ".join(FORMS))
         _check("DeviceProfile.threads", [self.threads], least=1, most=MOST_SIZE)
-        _check("DeviceProfile.block", [self.block], least=0, most=MOST_SIZE)
+        if self.block not in BLOCKS:
+            allowed = ", ".join(map(str, BLOCKS))
+            raise FireforgeError("BAD_JSON", f"got {self.block}", where="DeviceProfile.block", allowed=allowed)
+        for name, text in (("hardware.processor", self.hardware.processor), ("runtime", self.runtime)):
+            if not (0 < len(text) <= MOST_TEXT and text.isprintable()):
+                raise FireforgeError("BAD_JSON", f"got {text[:40]!r}", where=f"DeviceProfile.{name}", allowed="a name")
         _check("DeviceProfile.networks", [self.networks], least=1, most=MOST_SIZE)
         _check("DeviceProfile.seconds", [self.seconds], least=0, most=MOST)
         _above("DeviceProfile.bandwidth", self.bandwidth)

@@ -49,7 +49,7 @@ def show_bytes(count: float) -> str:
     for unit, size in (("KB", 10**3), ("MB", 10**6)):
         if abs(count) < size * 1000:
             return f"{count / size:.1f} {unit}" if count / size >= 100 else f"{count / size:.2f} {unit}"
-    return f"{count / 10**9:.2f} GB"
+    return f"{count / 10**9:,.2f} GB"
 
 
 def show_seconds(seconds: float) -> str:

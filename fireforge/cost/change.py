@@ -187,6 +187,8 @@ def _counted(graph: Graph, change: str, kind: str) -> Changed:
 def _number(text: str, where: str, part: str) -> int:
     """A whole number within the bounds of what it is for."""
     digits = text.strip()
+    if not digits:
+        raise FireforgeError("BAD_CHANGE", "no number behind an =", where=where, allowed=ALLOWED)
     least = 0 if part == "pad" else 1
     most = MOST_FILTERS if part in ("filters", "classes", "group") else MOST_PIXELS
     if not (digits.isascii() and digits.isdecimal()):

@@ -28,7 +28,8 @@ class Axis(Value):
 
     Args:
       size: extent of the field; the part that hangs over the picture's edge counts.
-      jump: distance between the fields of two neighbours; below 1 where maps are larger than the picture.
+      jump: distance between the fields of two neighbours; below 1 where maps are larger than the picture, 0 where all
+        numbers see the same.
       start: where the first output's field begins; negative where it begins in the padding.
     """
 
@@ -71,8 +72,8 @@ class _Seen:
 
     def whole(self, place: int | None = None) -> _Seen:
         """What all its numbers see together."""
-        steps = self.length - 1
-        size, jump = self.axis.size + steps * self.axis.jump, self.axis.jump * self.length
+        size = self.axis.size + (self.length - 1) * self.axis.jump
+        jump = 0.0 if place is None else self.axis.jump * self.length
         return _Seen(axis=Axis(size=size, jump=jump, start=self.axis.start), place=place)
 
 
@@ -167,14 +168,16 @@ def _places(parts: Sequence[_Seen]) -> set[int]:
 
 
 def _union(parts: Sequence[_Seen]) -> _Seen | None:
-    """What is seen by numbers that meet; a map that is one number long, or none, is spread over the others."""
+    """What is seen by numbers that meet; where one of them is spread over a map, all see what any of the map's sees."""
     if len(_places(parts)) > 1:
         return None
     most = max(part.length for part in parts)
+    spread = most > 1 and any(part.length < most for part in parts)
+    parts = [part.whole() for part in parts] if spread else parts
     start, end = min(part.axis.start for part in parts), max(part.axis.end for part in parts)
-    jump = max(part.axis.jump for part in parts if part.length == most)
-    place = next(iter(_places(parts)), None)
-    return _Seen(axis=Axis(size=end - start, jump=jump, start=start), place=place, length=most)
+    jump = max(part.axis.jump for part in parts)
+    place = None if spread else next(iter(_places(parts)), None)
+    return _Seen(axis=Axis(size=end - start, jump=jump, start=start), place=place, length=1 if spread else most)
 
 
 def _mapped(node: Node, i: int, part: _Seen, before: Shape, after: Shape) -> _Seen:
@@ -189,8 +192,12 @@ def _mapped(node: Node, i: int, part: _Seen, before: Shape, after: Shape) -> _Se
         old, new = part.length, after[2 + i]
         if isinstance(new, str):
             return part
-        reach = axis.jump if a["mode"] == "linear" and old != new else 0
-        made = Axis(size=axis.size + reach, jump=axis.jump * old / new, start=axis.start)
+        linear = a["mode"] == "linear" and old != new
+        reach = axis.jump if linear else 0
+        first = (
+            math.floor((old / new - 1) / 2) * axis.jump if linear else 0
+        )  # of two that the first output lies between
+        made = Axis(size=axis.size + reach, jump=axis.jump * old / new, start=axis.start + first)
     else:
         extent = (a["kernel_shape"][i] - 1) * (a.get("dilations") or (1, 1))[i] + 1
         stride, pad = a["strides"][i], a["pads"][i]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fireforge.base.graph import Graph
@@ -83,7 +84,7 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
 
     Data parallel: each worker has some of the pictures, and all gradients are summed. Model parallel: each has some of
     the filters of every layer, and the inputs of all layers are exchanged. Pipeline: each has some consecutive layers,
-    cut where the multiply-adds are shared out most evenly, and what crosses the cuts is handed on. Sub-image: each of
+    cut where the slowest has least to do, in no more stages than that takes, and what crosses the cuts is handed on. Sub-image: each of
     four models sees a quarter of the picture.
 
     Args:
@@ -112,7 +113,7 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
             workers=min(workers, batch),
             speedup=float(min(workers, batch)),
             macs=total,
-            why=f"the same for every batch; {_better(held)}",
+            why=f"the same for every batch; {_better(held)}" if min(workers, batch) > 1 else "one worker has all of it",
         ),
         Way(
             name="model",
@@ -128,7 +129,7 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
             workers=stages,
             speedup=total / batch / slowest if slowest else 1.0,
             macs=total,
-            why=f"no more stages than the {len(layers)} layers, the slowest one sets the pace, and the largest tensor, "
+            why=f"no more stages than the {len(layers)} layers, and the slowest one sets the pace; the largest tensor, "
             f"{largest:,} bytes a step, may have to cross",
         ),
         Way(
@@ -155,19 +156,25 @@ def _largest(graph: Graph) -> int:
 
 
 def _pipeline(graph: Graph, workers: int) -> tuple[int, int, int]:
-    """Stages, numbers that cross the cuts for one picture, and multiply-adds of the slowest stage."""
-    rows = by_node(graph)
-    total, layers = sum(row.macs for row in rows), sum(row.macs > 0 for row in rows)
-    stages = max(1, min(workers, layers))
-    cuts: list[int] = []
-    loads, done = [0], 0
-    for i, row in enumerate(rows):
-        if row.macs and len(cuts) < stages - 1 and loads[-1] and done + row.macs / 2 > total * (len(cuts) + 1) / stages:
+    """Stages, numbers that cross the cuts for one picture, and multiply-adds of the slowest stage, which are fewest."""
+    macs = [row.macs for row in by_node(graph)]
+    low, high = max(macs, default=0), sum(macs)
+    while low < high:  # the least that stages must be able to do so that there are no more of them than workers
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_cuts(macs, middle)) < workers else (middle + 1, high)
+    cuts = _cuts(macs, low)
+    return len(cuts) + 1, sum(_crossing(graph, cut) for cut in cuts), low
+
+
+def _cuts(macs: Sequence[int], most: int) -> list[int]:
+    """Where nodes begin a new stage, if each does all that it can but no more than so many multiply-adds."""
+    cuts, load = [], 0
+    for i, each in enumerate(macs):
+        if load + each > most:
             cuts.append(i)
-            loads.append(0)
-        loads[-1] += row.macs
-        done += row.macs
-    return len(loads), sum(_crossing(graph, cut) for cut in cuts), max(loads)
+            load = 0
+        load += each
+    return cuts
 
 
 def _crossing(graph: Graph, cut: int) -> int:

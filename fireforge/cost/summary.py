@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from fireforge.base.cost import Cost
 from fireforge.base.errors import FireforgeError
-from fireforge.base.graph import Graph
+from fireforge.base.graph import Graph, Shape
 from fireforge.base.trial import Recipe
 from fireforge.base.value import Value
 from fireforge.cost.count import count, frozen, size
 from fireforge.cost.energy import MAC_PJ, Energy, energy
-from fireforge.cost.field import WINDOWS, Field
+from fireforge.cost.field import Field
 from fireforge.cost.filesize import FORMS, onnx_bytes
 from fireforge.cost.ledger import ledger
 from fireforge.cost.memory import BLOCK, InferenceMemory, inference_memory
@@ -39,7 +39,7 @@ class Summary(Value):
       read_bytes: by all nodes, one by one.
       written_bytes: by all nodes, one by one.
       intensity: macs per byte read or written; None where there are no macs.
-      field: what an output of the last convolution or pool sees of the picture.
+      field: what a place of the last map that is larger than one number sees of the picture.
       energy: of one picture by number format, in millijoules.
       state_bytes: what training keeps besides weights and gradients: by optimizer, and for averaged weights.
       file_bytes: of the exported file by form.
@@ -98,7 +98,7 @@ def summary(graph: Graph, *, batch: int = 1, dtype: str = "float32", block: int 
         read_bytes=read,
         written_bytes=written,
         intensity=macs / (read + written) if macs else None,
-        field=next((line.field for line in reversed(lines) if line.op in WINDOWS), None),
+        field=next((line.field for line in reversed(lines) if _is_map(line.shape)), None),
         energy={form: energy(graph, form=form) for form in MAC_PJ},
         state_bytes={name: number * trained for name, number in STATES.items()},
         file_bytes={} if quantized else {form: onnx_bytes(graph, form=form) for form in FORMS},
@@ -107,6 +107,11 @@ def summary(graph: Graph, *, batch: int = 1, dtype: str = "float32", block: int 
         training=_training(graph, batch, dtype, absent),
         absent=absent,
     )
+
+
+def _is_map(shape: Shape) -> bool:
+    """Whether a tensor has places."""
+    return len(shape) == 4 and any(size != 1 for size in shape[2:])
 
 
 def _inference(graph: Graph, batch: int, dtype: str, block: int, absent: dict[str, str]) -> InferenceMemory | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fireforge.cost.training import TrainingMemory
     from fireforge.jobs.cost import Told
 
+EXCEPT = " in what is moved and in training; weights, activations, |W| and |D| are told in float32"
 COUNTED = ("params", "MACs", "weights", "activations", "peak activations")
 PRINTED = ("params printed", "GMACs printed", "size printed", "top-1 printed")
 LINE_COLUMNS = (*("layer", "operator", "output", "params", "MACs"), *("read", "written", "MACs/byte", "field", "jump"))
@@ -103,7 +104,7 @@ def sums(found: Summary) -> list[str]:
     files = ", ".join(f"{show_bytes(size)} in {form}" for form, size in found.file_bytes.items())
     volumes = found.volumes
     lines = [
-        f"batch {found.batch}, {found.dtype}",
+        f"batch {found.batch}, {found.dtype}" + (EXCEPT if found.dtype != "float32" else ""),
         f"work        {found.macs:,} MACs; {found.activations:,} activations",
         f"moved       {show_bytes(found.read_bytes)} read, {show_bytes(found.written_bytes)} written, node by node"
         f"{_after('; ', found.intensity, ' MACs a byte')}",
@@ -112,7 +113,7 @@ def sums(found: Summary) -> list[str]:
     ]
     if found.field is not None:
         field, jump = _span(found.field, "size"), _span(found.field, "jump")
-        lines.append(f"field       {field} px at the last convolution or pool, every {jump} px")
+        lines.append(f"field       {field} px at the last map, every {jump} px")
     return [*lines, *([f"file        about {files}"] if files else [])]
 
 
@@ -194,7 +195,11 @@ def _training(found: TrainingMemory | None, states: dict[str, int]) -> list[tupl
         ("  optimizer", show_bytes(found.optimizer), f"momentum; others: {kept}"),
         ("  pictures", show_bytes(found.batch), "and targets"),
         ("  kept", show_bytes(found.saved), "for the backward pass"),
-        ("  workspace", show_bytes(found.workspace), "of the convolution that needs most"),
+        *(
+            [("  workspace", show_bytes(found.workspace), "of the convolution that needs most")]
+            if found.workspace
+            else []
+        ),
     ]
 
 

@@ -125,7 +125,7 @@ def kernel_times(networks: Sequence[Timed]) -> tuple[tuple[KernelTime, ...], flo
         for event, us in zip(one.events, own):
             seen[event.kernel].append(us)
     times = tuple(KernelTime(kernel=kernel, us=round(float(np.median(us)), 3)) for kernel, us in seen.items())
-    return times, max(float(np.median(calls)), 0.0)
+    return times, max(round(float(np.median(calls)), 3), 0.0)
 
 
 def quiet_ms(anchors_ms: Sequence[float]) -> float:

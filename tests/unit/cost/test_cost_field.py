@@ -146,16 +146,31 @@ def test_a_mean_of_the_map_sees_what_the_whole_map_sees():
     assert pooled.size == conv.size + 13 * conv.jump
 
 
-def test_gates_do_not_move_the_maps():
-    """A gate sees the whole picture, and the maps that it scales stay as far apart as they were."""
+def test_behind_a_gate_all_see_the_same():
+    """A gate sees the whole map, so what it scales does, and nothing behind it sees more."""
     conv = node("Conv", "a", "x", "w", kernel_shape=(3, 3), strides=(2, 2))
     gate = node("GlobalAveragePool", "g", "a")
     scaled = node("Mul", "y", "g", "a")
     found = fields(graph_of((conv, gate, scaled), {"w": (1, 1, 3, 3)}))
     assert (found["g"].height.size, found["y"].height.size, found["y"].width.size) == (41, 41, 37)
-    assert (found["y"].height.jump, found["y"].width.jump) == (2, 2)
-    net = fields(build_graph(NETWORKS["mobilenet-v3-large"]()))["block4.project"]
-    assert net.height.jump == net.width.jump == 8  # three strides of 2 before it
+    assert (found["y"].height.jump, found["y"].width.jump) == (0, 0)
+    found = fields(build_graph(NETWORKS["mobilenet-v3-large"]()))
+    assert found["block3.project"].height.jump == 4  # two strides of 2 before the first gate
+    assert max(field.height.size for field in found.values()) <= 224 + 2 * 297  # the windows' reach on either side
+
+
+def test_bilinear_maps_begin_one_place_before():
+    """Twice as large: output 0 lies between the places -1 and 0, output 16 between 7 and 8."""
+    conv = node("Conv", "a", "x", "w", kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    twice = node("Resize", "y", "a", scales=(1.0, 1.0, 2.0, 2.0), mode="linear")
+    found = fields(graph_of((conv, twice), {"w": (1, 1, 3, 3)}))["y"].height
+    assert (found.start, found.jump, found.size) == (-3, 1, 5)
+
+
+def test_behind_a_softmax_along_the_width_all_places_of_a_row_see_the_same():
+    found = fields(graph_of((node("Softmax", "y", "x", axis=3),), {}))["y"]
+    assert (found.height.size, found.height.jump) == (1, 1)
+    assert (found.width.jump, found.width.start) == (0, 0)
 
 
 def test_shuffles_do_not_widen_the_field():

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fireforge.base.graph import Graph, Node, TensorType
-from fireforge.cost.count import count
+from fireforge.cost.count import by_node, count
 from fireforge.cost.parallel import volumes, ways
 from fireforge.nets.families import NETWORKS, build_graph
 
@@ -63,16 +65,32 @@ def test_four_ways_by_hand():
 
 def test_a_pipeline_has_no_more_stages_than_layers_nor_data_parallel_more_workers_than_pictures():
     data, _, pipeline, _ = ways(three(), batch=10, workers=64)
-    assert (data.workers, pipeline.workers) == (10, 3)
-    assert pipeline.moved_bytes == 4 * 10 * (8 + 4)
+    assert (data.workers, pipeline.workers) == (10, 2)  # a third stage would wait for the first one all the same
+    assert pipeline.moved_bytes == 4 * 10 * 8
     assert "3 layers" in pipeline.why
     assert "320 bytes" in pipeline.why  # the largest output, 8 numbers of 10 pictures
 
 
 def test_what_moves_less_is_told_by_the_batch():
-    """|D| is 800 at batch 10 and 80 at batch 1, |W| 416."""
+    """|D| is 800 at batch 10 and 400 at batch 5, |W| 416."""
     assert "data parallel moves less" in ways(three(), batch=10, workers=2)[0].why
-    assert "model parallel moves less" in ways(three(), batch=1, workers=2)[0].why
+    assert "model parallel moves less" in ways(three(), batch=5, workers=2)[0].why
+    assert ways(three(), batch=1, workers=2)[0].why == "one worker has all of it"
+
+
+@pytest.mark.parametrize(("name", "workers"), [("resnet-50", 32), ("alexnet", 4), ("nin", 16), ("squeezenet-1.0", 4)])
+def test_a_pipeline_is_cut_where_its_slowest_stage_is_quickest(name, workers):
+    """Against all partitions of the layers into so many consecutive parts, by dynamic programming."""
+    graph = build_graph(NETWORKS[name]())
+    macs = [row.macs for row in by_node(graph) if row.macs]
+    sums = [0, *itertools.accumulate(macs)]
+    best = sums[:]  # of one stage
+    for _ in range(min(workers, len(macs)) - 1):
+        best = [
+            min((max(best[cut], sums[end] - sums[cut]) for cut in range(end + 1)), default=0)
+            for end in range(len(sums))
+        ]
+    assert ways(graph, batch=1, workers=workers)[2].speedup == pytest.approx(sum(macs) / best[-1])
 
 
 def test_one_worker_exchanges_nothing():
