@@ -83,9 +83,9 @@ def ways(graph: Graph, *, batch: int, workers: int) -> tuple[Way, ...]:
     """Four ways of sharing a step of training among workers.
 
     Data parallel: each worker has some of the pictures, and all gradients are summed. Model parallel: each has some of
-    the filters of every layer, and the inputs of all layers are exchanged. Pipeline: each has some consecutive layers,
-    cut where the slowest has least to do, in no more stages than that takes, and what crosses the cuts is handed on. Sub-image: each of
-    four models sees a quarter of the picture.
+    the filters of every layer, and the inputs of all layers are exchanged. Pipeline: each has some consecutive
+    layers, cut where the slowest has least to do, in no more stages than that takes, and what crosses the cuts is
+    handed on. Sub-image: each of four models sees a quarter of the picture.
 
     Args:
       graph: a valid graph.
