@@ -229,6 +229,44 @@ def cost(
     return _say(as_json, {row.name: row.fields() for row in told}, tell_cost.costs(told))
 
 
+@app.command("import")
+def import_model(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="All files of one model, in any order.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.onnx", help="Where to write.")],
+    kind: Annotated[str, typer.Option(help="caffe, ncnn, torch, ...; told by the names' endings.")] = "",
+    net: Annotated[str, typer.Option(help="The network, for files that hold numbers alone.")] = "",
+    classes: Annotated[int | None, typer.Option(min=1, help="Outputs of that network.")] = None,
+    preprocess: Annotated[str, typer.Option(metavar="NAME", help="How pictures are fed: caffe, torchvision, ...")] = "",
+    labels: Annotated[str, typer.Option(metavar="FILE", help="Class names, one a line.")] = "",
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Read other people's model files, and write one file that says how it is fed, verified against numpy."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.bring import Told, bring
+
+    told = Told(kind=kind, net=net, classes=classes, preprocess=preprocess, labels=labels, licence=licence)
+    found = bring(files, out=out, told=told)
+    _say(as_json, found.to_json(), tell.brought(found))
+
+
+@app.command()
+def compress(
+    model: ModelPath,
+    data: Data,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a float file in int8, with ranges from pictures; tell what that cost on others."""
+    from fireforge.jobs import tell
+    from fireforge.jobs.compress import compress as job
+    from fireforge.jobs.view import View
+
+    with View(quiet=as_json) as view:
+        found = job(model, data, out=out, progress=view)
+    _say(as_json, found.to_json(), tell.compressed(found))
+
+
 @app.command()
 def export(
     run: RunPath,
@@ -348,9 +386,7 @@ def report(run: RunPath) -> None:
 def _no_use(mode: str, given: Mapping[str, object]) -> None:
     """Refuse options that would be ignored."""
     if unused := [name for name, value in given.items() if value]:
-        raise FireforgeError(
-            "BAD_USAGE", f"{mode} has no use for {', '.join(unused)}", do="leave it out, or name a network"
-        )
+        raise FireforgeError("BAD_USAGE", f"{mode} has no use for {', '.join(unused)}", do="fireforge cost --help")
 
 
 def _say(as_json: bool, data: Any, lines: list[str]) -> None:

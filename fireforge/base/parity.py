@@ -38,6 +38,8 @@ class ParityReport(Value):
       form: "float32" or "int8".
       blame: the first tap that failed, "label" where only answers differ; "" where nothing did.
       model: the file, where the caller names it.
+      picture: base64 of a PNG of the first tap that failed: wanted, given, difference; "" where nothing can be seen.
+      error: why the file's reader could not answer; "".
     """
 
     passed: bool
@@ -48,3 +50,5 @@ class ParityReport(Value):
     form: str
     blame: str = ""
     model: str = ""
+    picture: str = ""
+    error: str = ""

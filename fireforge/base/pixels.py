@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ TURNS = {  # EXIF orientation -> what makes the picture upright
     8: Image.Transpose.ROTATE_90,
 }
 Picture = bytes | str | Path | np.ndarray | Image.Image
+Note = Callable[[str, Image.Image | np.ndarray], None]
 
 
 def decode(data: bytes, *, where: str = "image", max_pixels: int = MAX_LOCAL_PIXELS) -> Image.Image:
@@ -68,14 +70,7 @@ def open_picture(picture: Picture, *, max_pixels: int = MAX_LOCAL_PIXELS) -> Ima
     Raises:
       FireforgeError: NO_FILE, BAD_ARRAY, or what `decode` raises.
     """
-    if isinstance(picture, Image.Image):
-        return orient(picture)
-    if isinstance(picture, np.ndarray):
-        return _from_array(picture)
-    if isinstance(picture, bytes):
-        return orient(decode(picture, max_pixels=max_pixels))
-    _check_file(picture)
-    return orient(decode(read_bytes(picture), where=str(picture), max_pixels=max_pixels))
+    return orient(_as_stored(picture, max_pixels))
 
 
 def orient(image: Image.Image) -> Image.Image:
@@ -168,42 +163,58 @@ def normalize(pixels: np.ndarray, steps: ImageSteps) -> np.ndarray:
     return np.asarray((pixels.astype(np.float32) - mean) / std)
 
 
-def to_pixels(picture: Picture, steps: ImageSteps, *, max_pixels: int = MAX_LOCAL_PIXELS) -> np.ndarray:
+def to_pixels(
+    picture: Picture, steps: ImageSteps, *, max_pixels: int = MAX_LOCAL_PIXELS, note: Note | None = None
+) -> np.ndarray:
     """Everything before normalization.
 
     Args:
       picture: what `open_picture` takes.
       steps: how it is made ready.
       max_pixels: limit for files and bytes.
+      note: is shown what became of the picture after "decode", "orient", "resize" (images) and "crop" (an array).
 
     Returns:
       uint8 array (C, H, W).
     """
-    return crop(resize(to_channels(open_picture(picture, max_pixels=max_pixels), steps), steps), steps)
+    note = note or _unseen
+    stored = _as_stored(picture, max_pixels)
+    note("decode", stored)
+    upright = orient(stored)
+    note("orient", upright)
+    sized = resize(to_channels(upright, steps), steps)
+    note("resize", sized)
+    cut = crop(sized, steps)
+    note("crop", cut)
+    return cut
 
 
-def taps(data: bytes, steps: ImageSteps, *, where: str = "image") -> dict[str, np.ndarray]:
-    """Every intermediate picture on the way from bytes to input, for comparing two executions.
+def taps(data: bytes, steps: ImageSteps) -> dict[str, np.ndarray]:
+    """Every intermediate picture on the way from bytes to input.
 
     Args:
       data: an image file's bytes.
       steps: how it is made ready.
-      where: named in errors.
 
     Returns:
       "decode", "orient", "resize" uint8 (H, W) or (H, W, 3); "crop" uint8 (C, H, W); "normalize" float32 (C, H, W).
     """
-    decoded = decode(data, where=where)
-    upright = orient(decoded)
-    sized = resize(to_channels(upright, steps), steps)
-    cut = crop(sized, steps)
-    return {
-        "decode": np.asarray(to_channels(decoded, steps)),
-        "orient": np.asarray(to_channels(upright, steps)),
-        "resize": np.asarray(sized),
-        "crop": cut,
-        "normalize": normalize(cut, steps),
-    }
+    found: dict[str, np.ndarray] = {}
+    cut = to_pixels(data, steps, note=lambda name, seen: found.update({name: seen_as(seen, steps)}))
+    return {**found, "normalize": normalize(cut, steps)}
+
+
+def seen_as(seen: Image.Image | np.ndarray, steps: ImageSteps) -> np.ndarray:
+    """What `to_pixels` shows to its note, as an array.
+
+    Args:
+      seen: an image of any mode, or an array.
+      steps: channels and background are used.
+
+    Returns:
+      uint8 (H, W) or (H, W, 3) of an image, an array as it is.
+    """
+    return seen if isinstance(seen, np.ndarray) else np.asarray(to_channels(seen, steps))
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -218,6 +229,22 @@ def encode_png(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
+
+
+def _unseen(_name: str, _seen: Image.Image | np.ndarray) -> None:
+    """Nobody looks."""
+
+
+def _as_stored(picture: Picture, max_pixels: int) -> Image.Image:
+    """A Pillow image of whatever a user hands over, not yet turned."""
+    if isinstance(picture, Image.Image):
+        return picture
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture)
+    if isinstance(picture, bytes):
+        return decode(picture, max_pixels=max_pixels)
+    _check_file(picture)
+    return decode(read_bytes(picture), where=str(picture), max_pixels=max_pixels)
 
 
 def _check_file(path: str | Path) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,10 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import read_bytes
 from fireforge.base.graph import DTYPES, Attr, Dim, Graph, Node, Shape, TensorType
 from fireforge.base.infer import filled
 from fireforge.base.model import METADATA_KEY, Tag
+from fireforge.base.onnx_walk import read_onnx, walk_onnx
 from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.validate import validate
@@ -40,12 +39,14 @@ def import_onnx(source: str | Path | bytes) -> Imported:
       The graph, an array for each of its weights, and the tag where fireforge wrote the file.
 
     Raises:
-      FireforgeError: NO_FILE; BAD_MODEL_FILE, if the bytes are no whole ONNX model; EXTERNAL_DATA, if numbers lie in
-        other files; BAD_OPSET; UNKNOWN_OPERATOR, named; BAD_GRAPH or BAD_SHAPE, if the nodes do not fit together.
+      FireforgeError: NO_FILE; BAD_MODEL_FILE, if the bytes are no whole ONNX model, or too many or too deep, and
+        EXTERNAL_DATA, if numbers lie in other files, both before anything parses them; BAD_OPSET; UNKNOWN_OPERATOR,
+        named; BAD_GRAPH or BAD_SHAPE, if the nodes do not fit together.
     """
     where = "bytes" if isinstance(source, bytes) else str(source)
-    model = _parse(source if isinstance(source, bytes) else read_bytes(source), where)
-    _check_external(model.graph, where)
+    if isinstance(source, bytes):
+        walk_onnx(source, where=where)
+    model = _parse(source if isinstance(source, bytes) else read_onnx(source), where)
     _check_opset(model, where)
     reader = _Reader(model.graph, where)
     for proto in model.graph.node:
@@ -64,35 +65,6 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise _bad("not an ONNX model: no nodes, outputs or operator set", where)
     return model
-
-
-def _check_external(graph: onnx.GraphProto, where: str) -> None:
-    for tensor in _tensors(graph):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise FireforgeError(
-                "EXTERNAL_DATA",
-                f"the numbers of {tensor.name[:80]!r} lie in another file",
-                where=where,
-                allowed="all numbers in the one file",
-                do="save the model again with its data inside",
-            )
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """All tensors that are stored in a graph, those of its nodes' attributes and of graphs within included."""
-    graphs = [graph]
-    while graphs:
-        inner = graphs.pop()
-        yield from inner.initializer
-        for sparse in inner.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-        for node in inner.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                graphs += [attribute.g, *attribute.graphs] if attribute.type in _GRAPHS else []
-
-
-_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
 def _check_opset(model: onnx.ModelProto, where: str) -> None:

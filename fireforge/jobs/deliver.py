@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ import numpy as np
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.exported import Exported
-from fireforge.base.files import cannot_write
 from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
 from fireforge.base.model import Card, Model, dense
 from fireforge.base.paired import paired_difference
+from fireforge.base.parity import ParityReport
 from fireforge.base.pixels import normalize
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.progress import Progress, Update
@@ -30,12 +29,12 @@ from fireforge.compress.stage import Context
 from fireforge.compress.stages import STAGES
 from fireforge.cost.count import count
 from fireforge.export.lean import lean_json
-from fireforge.export.targets import TARGETS, pack
+from fireforge.export.targets import pack
 from fireforge.jobs.calibrate import calibrated, longest_card
 from fireforge.jobs.folder import RunFolder
+from fireforge.jobs.gate import write_gated
 from fireforge.jobs.scene import Scene, encoded
 from fireforge.jobs.tune import Tuning, tuner
-from fireforge.jobs.verify import Source, refusal, verify_file
 from fireforge.nets.families import build_graph
 from fireforge.runtime.measure import measure_fresh
 from fireforge.runtime.onnx_runtime import OnnxSession
@@ -351,19 +350,13 @@ def write_verified(
     Raises:
       FireforgeError: PARITY with exit code 5; CANNOT_WRITE.
     """
-    waiting = path.with_name(f"{path.stem}.refused{path.suffix}")
-    exported = TARGETS[target](model, waiting)
     pictures = [encoded(scene.dataset, int(i)) for i in scene.part("val")[:PARITY]]
-    source = Source(trained=trained, model=model)
-    report = verify_file(waiting, pictures, source=source, sha256=(exported.sha256,))
     inside = path.resolve().parent == run.path.resolve()
     told = path.name if inside else str(path)
-    run.journal.append("parity", report.replace(model=told).to_json())
-    if not report.passed:
-        raise refusal(report)
-    try:
-        os.replace(waiting, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+
+    def note(report: ParityReport) -> None:
+        run.journal.append("parity", report.replace(model=told).to_json())
+
+    exported, _ = write_gated(model, path, pictures=pictures, trained=trained, target=target, note=note)
     run.journal.append("export", exported.replace(path=told).to_json())
-    return exported.replace(path=str(path))
+    return exported

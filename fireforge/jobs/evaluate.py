@@ -104,7 +104,7 @@ def evaluate(
         dataset = open_ref(known)
     else:
         dataset = open_dataset(source)
-        _check_labels(dataset, predictor.labels)
+        check_labels(dataset, predictor.labels)
         dataset = drop_broken(dataset, progress=progress)
     ids, part = _part(dataset, known)
     asked = ask(predictor, dataset, ids, progress=progress)
@@ -145,7 +145,7 @@ def ask(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, progress: Pr
     Raises:
       FireforgeError: NO_DATA without ids; BAD_LABELS; a picture's own error, with the file named.
     """
-    _check_labels(dataset, predictor.labels)
+    check_labels(dataset, predictor.labels)
     if not len(ids):
         raise FireforgeError("NO_DATA", "no picture to evaluate on", where=dataset.source)
     steps = predictor.card.preprocess.steps()
@@ -240,8 +240,16 @@ def _part(dataset: Dataset, known: DataRef | None) -> tuple[np.ndarray, str]:
     return np.arange(len(dataset.samples)), "all"
 
 
-def _check_labels(dataset: Dataset, labels: tuple[str, ...]) -> None:
-    """Refuse data with classes that the model lacks, naming both; the model may know more."""
+def check_labels(dataset: Dataset, labels: tuple[str, ...]) -> None:
+    """Refuse data with classes that the model lacks; the model may know more.
+
+    Args:
+      dataset: the data.
+      labels: of the model.
+
+    Raises:
+      FireforgeError: BAD_LABELS, naming both.
+    """
     unknown = [label for label in dataset.labels if label not in labels]
     if unknown:
         few = len(unknown) < len(dataset.labels)

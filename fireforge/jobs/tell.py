@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fireforge.base.profile import DeviceProfile
     from fireforge.base.record import RunRecord
     from fireforge.data.inspect import Inspection
+    from fireforge.jobs.bring import Brought
+    from fireforge.jobs.compress import Compressed
     from fireforge.jobs.doctor import Checkup
     from fireforge.jobs.plan import Plan
     from fireforge.runtime.bench import BenchTable
@@ -161,6 +163,29 @@ def _confused(found: Evaluation) -> list[str]:
     return ["", *text_table(("truth", "answered as", "pictures"), pairs), *more] if pairs else []
 
 
+def compressed(found: Compressed) -> list[str]:
+    """Lines of `compress`."""
+    before, after, lost, written = found.report.before, found.report.after, found.lost, found.exported
+    size = f"{written.bytes:,} bytes, {written.bytes / before.bytes:.0%} of the float file"
+    return [
+        f"{written.path}: {written.form}, {size}",
+        f"accuracy {_share(before.accuracy)} in float32, {_share(after.accuracy)} in {written.form}; lost "
+        f"{lost.difference:.2%} (95 % interval {lost.low:.2%} to {lost.high:.2%}) on {lost.n} pictures",
+        *found.report.notes,
+        *parity(found.parity),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def brought(found: Brought) -> list[str]:
+    """Lines of `import`."""
+    written = found.exported
+    return [*found.notes, *parity(found.parity), f"{written.path}: {written.bytes:,} bytes ({written.form})"]
+
+
 def parity(found: ParityReport) -> list[str]:
     """Lines of `verify`."""
     rows = [(t.tap, f"{t.difference:.3g}", f"{t.bound:.3g}", "ok" if t.passed else "DIFFERS") for t in found.taps]
@@ -222,7 +247,7 @@ def predictions(answers: Iterable[tuple[str, Classification | FireforgeError]], 
             print(answer.line(), file=sys.stderr)
         elif form == "csv":
             said = "yes" if answer.accepted else "no"
-            writer.writerows([name, label, f"{score:.6f}", said] for label, score in zip(answer.labels, answer.scores))
+            writer.writerows([name, label, f"{score:.6f}", said] for label, score in answer.told)
         elif form == "json":
             print(json_bytes(json.dumps({"file": name, **answer.to_json()}, ensure_ascii=False)).decode())
         else:
@@ -247,7 +272,7 @@ def trained(record: RunRecord, folder: Path) -> list[str]:
 
 def prediction(name: str, answer: Classification) -> str:
     """One line of `predict`."""
-    told = ", ".join(f"{label} {score:.1%}" for label, score in zip(answer.labels, answer.scores))
+    told = ", ".join(f"{label} {score:.1%}" for label, score in answer.told)
     shown = " ".join(name.splitlines())
     return f"{shown}  {told}" if answer.accepted else f"{shown}  {NONE_OF_THESE} (best: {told})"
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import golden_bytes
 from fireforge.data.open import open_dataset
 from fireforge.importers.onnx_file import import_onnx
+from fireforge.jobs.program import with_program
 from fireforge.jobs.scene import encoded
+from fireforge.runtime.executed import READER, execute_fresh
 from fireforge.runtime.parity import Reference
 from fireforge.runtime.parity import verify as compare
 from fireforge.runtime.predictor import RESULT, load, model_file
@@ -31,6 +34,7 @@ SEALS = {
     "weights": "weights are not those that its digest tells",
     "model": "holds other numbers than the model that was written",
     "file": "sha256 is not the one that the run's folder tells",
+    "postprocess": "reads its outputs otherwise than the model that was written",
 }
 
 
@@ -67,7 +71,7 @@ def verify(model: str | Path, data: str | None = None, *, pictures: int = MOST) 
     """
     path = model_file(model)
     if data is None:
-        shown = _generated(load(path).card.preprocess.steps())
+        shown = generated(load(path).card.preprocess.steps())
     else:
         dataset = open_dataset(data)
         ids = np.linspace(0, len(dataset.samples) - 1, min(pictures, len(dataset.samples))).astype(int)
@@ -76,20 +80,26 @@ def verify(model: str | Path, data: str | None = None, *, pictures: int = MOST) 
 
 
 def verify_file(
-    path: Path, pictures: Sequence[bytes], *, source: Source | None = None, sha256: Sequence[str] = ()
+    path: Path,
+    pictures: Sequence[bytes],
+    *,
+    source: Source | None = None,
+    sha256: Sequence[str] = (),
+    reader: str = READER,
 ) -> ParityReport:
-    """Hold one file against its numpy reference.
+    """Hold one file, as its own reader executes it in a fresh process, against its numpy reference; predict.py as well.
 
     Args:
       path: an ONNX file with a fireforge tag.
       pictures: image files' bytes, at least one.
       source: what the file was made of, and is held to; None to hold it to its own graph and card.
       sha256: what is said of the file elsewhere; it must have each of them.
+      reader: the module that executes the file.
 
     Returns:
       The report, also where it did not pass.
     """
-    predictor = load(path)
+    executed = execute_fresh(path, pictures, reader=reader)
     graph, arrays, tag = import_onnx(path)
     seals = {"weights": tag is not None and tag.weights == weights_digest(arrays.values())}
     if source is not None:
@@ -97,9 +107,10 @@ def verify_file(
     if sha256:
         seals["file"] = set(sha256) == {sha256_of_file(path)}
     golden = Golden.from_json(tag.golden) if tag is not None and tag.golden else None
-    own = Reference(graph=graph, arrays=arrays, card=predictor.card)
-    reference = own if source is None else source.reference()
-    return compare(predictor, reference, pictures, golden=golden, seals=seals, model=str(path))
+    own = Reference(graph=graph, arrays=arrays, card=executed.card)
+    reference = dataclasses.replace(own if source is None else source.reference(), held=(graph, arrays))
+    report = compare(executed, reference, pictures, golden=golden, seals=seals, model=str(path))
+    return with_program(report, path, pictures, executed)
 
 
 def refusal(report: ParityReport) -> FireforgeError:
@@ -109,9 +120,10 @@ def refusal(report: ParityReport) -> FireforgeError:
     differs = f"differs by {blamed.difference:.3g}" if blamed else f"agree on only {report.agreement:.2%}"
     allowed = f"up to {blamed.bound:.3g}" if blamed else f"at least {report.least_agreement:.2%}"
     allowed = "" if report.blame in SEALS else allowed
+    said = f" ({report.error})" if report.error else ""
     return FireforgeError(
         "PARITY",
-        SEALS.get(report.blame) or f"{report.blame} {differs}",
+        SEALS.get(report.blame) or f"{report.blame} {differs}{said}",
         where=report.model,
         allowed=allowed,
         do="do not use this file",
@@ -132,7 +144,14 @@ def _told(path: Path) -> list[str]:
     return found
 
 
-def _generated(steps: ImageSteps) -> list[bytes]:
-    """The golden inputs as PNG files."""
+def generated(steps: ImageSteps) -> list[bytes]:
+    """The golden inputs as PNG files, of a network's input size.
+
+    Args:
+      steps: of its preprocessing.
+
+    Returns:
+      The bytes of each file.
+    """
     arrays = [golden_bytes(i, (steps.channels, *steps.crop)) for i in range(INPUTS)]
     return [encode_png(array[0] if steps.channels == 1 else array.transpose(1, 2, 0)) for array in arrays]

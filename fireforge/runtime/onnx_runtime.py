@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.files import read_bytes
 from fireforge.base.graph import Dim, TensorType
 from fireforge.base.model import METADATA_KEY
+from fireforge.base.onnx_walk import read_onnx, walk_onnx
 from fireforge.runtime.feeds import check_feeds
 
 CPU = "CPUExecutionProvider"
@@ -48,14 +48,17 @@ class OnnxSession:
       optimized: where ONNX Runtime writes the graph that it really runs; "" for nowhere.
 
     Raises:
-      FireforgeError: NO_FILE, BAD_MODEL_FILE, or NO_PROVIDER.
+      FireforgeError: NO_FILE, BAD_MODEL_FILE, NO_PROVIDER; EXTERNAL_DATA, before ONNX Runtime sees the file, if numbers
+        lie in other files.
     """
 
     def __init__(
         self, source: str | Path | bytes, *, threads: int = 1, providers: Sequence[str] = (CPU,), optimized: str = ""
     ) -> None:
         self.where = "bytes" if isinstance(source, bytes) else str(source)
-        data = source if isinstance(source, bytes) else read_bytes(source)
+        if isinstance(source, bytes):
+            walk_onnx(source, where=self.where)
+        data = source if isinstance(source, bytes) else read_onnx(source)
         self._session = _open(data, session_options(threads, optimized), providers, self.where)
         self.inputs = tuple(_tensor(item, self.where) for item in self._session.get_inputs())
         self.outputs = tuple(_tensor(item, self.where) for item in self._session.get_outputs())

@@ -17,7 +17,7 @@ import numpy as np
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import read_json
 from fireforge.base.model import Card, Tag
-from fireforge.base.pixels import Picture, normalize, to_pixels
+from fireforge.base.pixels import Note, Picture, normalize, to_pixels
 from fireforge.base.postprocess import Classification, classify, softmax
 from fireforge.base.session import Session
 from fireforge.runtime.given import checked
@@ -38,13 +38,14 @@ class Predictor:
       session: a network with the card's input and output.
       card: preprocessing, postprocessing and labels.
       tag: what the file says of itself, where it was read from one.
+      note: is shown every picture on its way, as `fireforge.base.pixels.to_pixels` shows it.
 
     Raises:
       FireforgeError: BAD_MODEL_FILE, if the card names an input or output that the session does not have.
     """
 
-    def __init__(self, session: Session, card: Card, *, tag: Tag | None = None) -> None:
-        self.session, self.card, self.tag = session, card, tag
+    def __init__(self, session: Session, card: Card, *, tag: Tag | None = None, note: Note | None = None) -> None:
+        self.session, self.card, self.tag, self._note = session, card, tag, note
         self._steps = card.preprocess.steps()
         for name, tensors in ((card.preprocess.input, session.inputs), (card.postprocess.outputs[0], session.outputs)):
             if name not in {tensor.name for tensor in tensors}:
@@ -124,7 +125,7 @@ class Predictor:
         Raises:
           FireforgeError: what decoding raises; BAD_PICTURE or BAD_ARRAY.
         """
-        return to_pixels(checked(picture), self._steps)
+        return to_pixels(checked(picture), self._steps, note=self._note)
 
     def scores(self, pixels: np.ndarray) -> np.ndarray:
         """Probabilities of pictures that are ready to be normalized.

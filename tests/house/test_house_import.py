@@ -14,10 +14,12 @@ from fireforge.cli import app
 VERBS = {
     "bench",
     "build",
+    "compress",
     "cost",
     "doctor",
     "evaluate",
     "export",
+    "import",
     "inspect",
     "pack",
     "predict",

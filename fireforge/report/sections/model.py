@@ -87,7 +87,11 @@ def _agreement(row: ParityReport) -> Markup:
     badge = parts.badge("passed" if row.passed else "refused", row.passed)
     told = f" {show.count(row.pictures)} pictures, {show.percent(row.agreement)} with the same label"
     told += f"; the first that differs: {row.blame}." if row.blame else "."
-    return tag("p", tag("strong", PurePath(row.model).name), " ", badge, told)
+    line = tag("p", tag("strong", PurePath(row.model).name), " ", badge, told)
+    if not row.picture:
+        return line
+    caption = f"{row.blame}: wanted, given, and the difference"
+    return join((line, parts.gallery([parts.picture(row.picture, caption, title=caption)])))
 
 
 def _taps(rows: Sequence[ParityReport]) -> Markup:

@@ -17,10 +17,13 @@ import numpy as np
 import onnx
 import pytest
 
+import fireforge.compress.fold as fold
 import fireforge.export.targets as targets
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import make_folder
+from fireforge.base.graph import Graph, TensorType
+from fireforge.base.infer import filled
 from fireforge.base.machine import this_machine
 from fireforge.base.meaning import meaning
 from fireforge.base.model import Model
@@ -35,7 +38,7 @@ from fireforge.export.qdq import lower
 from fireforge.jobs.deliver import context_of, deliver, facts_of, model_of, write_verified
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import look
-from fireforge.jobs.verify import refusal, verify
+from fireforge.jobs.verify import generated, refusal, verify, verify_file
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.nets.module import GraphModule, arrays_of, initialise
 from fireforge.runtime.predictor import load
@@ -169,7 +172,7 @@ def test_a_fault_in_the_exporter_is_refused(name, fault, blame, change, form, st
     assert not (run.path / f"{form}.onnx").exists()
     assert (run.path / f"{form}.refused.onnx").exists()
     if change is all_zero:  # the outputs alone would have told: the reference is not the file's own
-        assert not next(tap for tap in told["taps"] if tap["tap"] == "output")["passed"]
+        assert not next(tap for tap in told["taps"] if tap["tap"] == "network")["passed"]
 
 
 def test_a_fault_in_folding_is_refused_by_the_trained_network(stage, run) -> None:
@@ -178,10 +181,62 @@ def test_a_fault_in_folding_is_refused_by_the_trained_network(stage, run) -> Non
     arrays = model.arrays()
     name = some_weight(arrays)
     forms = {**model.weights, name: type(model.weights[name])(values=arrays[name] * np.float32(1.01))}
-    with pytest.raises(FireforgeError, match="output differs"):
+    with pytest.raises(FireforgeError, match="network differs"):
         write_verified(
             model.replace(weights=forms), run.path / "x.onnx", scene=stage.scene, run=run, trained=stage.trained
         )
+
+
+def other_zero_point(graph: Graph, arrays: dict[str, np.ndarray]) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The zero point of one tensor one step off, where it goes to integers; what reads it back keeps the right one."""
+    node = next(node for node in graph.nodes if node.op == "QuantizeLinear")
+    zero = arrays[node.inputs[2]] if len(node.inputs) > 2 else np.zeros((), np.uint8)
+    nodes = tuple(
+        other if other is not node else node.replace(inputs=(*node.inputs[:2], "off")) for other in graph.nodes
+    )
+    weights = (*graph.weights, TensorType(name="off", dtype=str(zero.dtype), shape=zero.shape))
+    return graph.replace(nodes=nodes, weights=weights), {**arrays, "off": zero + zero.dtype.type(1)}
+
+
+def other_pooling(graph: Graph, arrays: dict[str, np.ndarray]) -> tuple[Graph, dict[str, np.ndarray]]:
+    """Floor where the network pools with ceil."""
+    assert any(node.attrs.get("ceil_mode") == 1 for node in graph.nodes)
+    floored = [{**node.attrs, "ceil_mode": 0} if "ceil_mode" in node.attrs else node.attrs for node in graph.nodes]
+    nodes = tuple(node.replace(attrs=attrs) for node, attrs in zip(graph.nodes, floored))
+    return graph.replace(nodes=nodes), arrays
+
+
+@pytest.mark.parametrize(
+    ("form", "change"), [("int8", other_zero_point), ("int8", other_pooling), ("float32", other_pooling)]
+)
+def test_a_fault_in_the_graph_is_named_by_its_tap(form, change, stage, run, monkeypatch) -> None:
+    """The file is whole, its digest is that of its numbers and its weights are the model's: only the way differs."""
+    monkeypatch.setattr(targets, "lower", lambda model: change(*lower(model)))
+    with pytest.raises(FireforgeError, match="network"):
+        write(stage, run, form)
+    told = run.entry("parity")
+    assert told["blame"] in ("network", "network mean")
+    assert {tap["tap"]: tap["passed"] for tap in told["taps"]}["weights"]
+    assert told["picture"]
+
+
+def test_a_wrong_epsilon_in_folding_is_named_by_its_tap(stage, run, monkeypatch) -> None:
+    """The folded model and its file agree; only the trained network knows: 1e-3 in place of 1e-5."""
+    monkeypatch.setattr(fold, "filled", lambda node: {**filled(node), "epsilon": 1e-3})
+    wrong, _ = fold.folded(stage.trained)
+    with pytest.raises(FireforgeError, match="network differs"):
+        write_verified(wrong, run.path / "x.onnx", scene=stage.scene, run=run, trained=stage.trained)
+
+
+def test_without_data_a_reader_that_ignores_exif_is_found(stage, run, monkeypatch) -> None:
+    """By the picture that ships with the package; the reader with the fault runs in the fresh process."""
+    path = write(stage, run, "int8")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "runtime"))
+    monkeypatch.setenv("FAULT", "exif")
+    steps = stage.scene.steps
+    assert verify_file(path, generated(steps)).passed
+    report = verify_file(path, generated(steps), reader="faulty_reader")
+    assert (report.blame, refusal(report).exit_code) == ("orient", Exit.PARITY)
 
 
 def test_the_meaning_of_a_plan_is_what_lowering_makes_of_it(stage) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fireforge.base.answer import BestBaseline
@@ -18,6 +19,7 @@ from fireforge.base.prediction import Prediction
 from fireforge.report.page import page
 from fireforge.report.run import read_run
 from fireforge.report.spent import spent
+from fireforge.runtime.difference import difference_png
 
 Save = Callable[..., Path]
 
@@ -193,6 +195,16 @@ def test_parity_has_a_column_for_each_file(show: Callable[..., str], entries: li
     assert cells(section)[0] == ["Tap", "model.onnx", "bound", "model-int8.onnx", "bound"]
     assert cells(section)[3] == ["logits", "0.0831", "0.25", "✗ 0.5", "0.25"]
     assert "the first that differs: logits." in words(section)
+
+
+def test_the_first_tap_that_fails_is_shown(show: Callable[..., str], entries: list[Entry]) -> None:
+    want = np.zeros((12, 10, 3), np.uint8)
+    png = difference_png(want, want + 9)
+    report = of_type(entries, "parity")[1].value
+    report.update(passed=False, blame="crop", picture=png)
+    section = show(entries, "parity")
+    assert f'src="data:image/png;base64,{png}"' in section
+    assert "crop: wanted, given, and the difference" in words(section)
 
 
 def test_simpler_answer_is_named_at_the_top(save_run: Save, entries: list[Entry]) -> None:

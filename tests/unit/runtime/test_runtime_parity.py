@@ -9,8 +9,14 @@ import pytest
 from fireforge.base.errors import FireforgeError
 from fireforge.base.golden import Golden
 from fireforge.base.parity import ParityReport
-from fireforge.runtime.parity import APART, Reference, verify
+from fireforge.runtime.executed import execute
+from fireforge.runtime.parity import APART, Reference
+from fireforge.runtime.parity import verify as compare
 from fireforge.runtime.predictor import Predictor, load
+
+
+def verify(predictor: Predictor, reference: Reference, pictures: list[bytes], **others) -> ParityReport:
+    return compare(execute(predictor, pictures), reference, pictures, **others)
 
 
 def reference_of(networks, form, card) -> Reference:
@@ -29,8 +35,8 @@ def test_a_right_file_passes(form, networks, card, photos, float_file, int8_file
     report = verify(predictor, reference_of(networks, form, card), photos, golden=golden, model="it.onnx")
     assert report.passed, report
     assert (report.form, report.pictures, report.agreement, report.blame) == (form, len(photos), 1.0, "")
-    extra = ["postprocess", "scores"] if form == "float32" else ["output mean", "postprocess"]
-    names = ["decode", "orient", "resize", "crop", "normalize", "output", *extra, "golden"]
+    extra = [] if form == "float32" else ["network mean"]
+    names = ["decode", "orient", "resize", "crop", "normalize", "network", *extra, "postprocess", "post", "golden"]
     assert [tap.tap for tap in report.taps] == names
     assert ParityReport.from_json(report.to_json()) == report
 
@@ -59,7 +65,7 @@ def test_a_changed_weight_is_found_at_the_output_and_by_the_golden(networks, car
     graph, arrays = networks["float32"]()
     arrays["conv.weight"][3, 1, 0, 0] += 0.05
     report = verify(right, Reference(graph=graph, arrays=arrays, card=card), photos[:6], golden=golden)
-    assert report.blame == "output"
+    assert report.blame == "network"
     assert next(tap for tap in report.taps if tap.tap == "golden").passed  # the file itself is as it was written
 
 
@@ -79,9 +85,9 @@ def test_labels_in_another_order_are_found_as_labels(networks, card, photos, flo
     wrong = Predictor(right.session, card.replace(labels=(*card.labels[1:], card.labels[0])))
     report = verify(wrong, reference_of(networks, "float32", card), photos)
     assert report.agreement < 0.5
-    assert report.blame == "scores"
+    assert report.blame == "post"
     int8 = verify(wrong, reference_of(networks, "int8", card), photos)
-    assert int8.blame in ("output", "label", "output mean")
+    assert int8.blame in ("network", "network mean", "post")
 
 
 def test_another_size_is_reported_and_not_raised(networks, card, photos, float_file):
@@ -90,6 +96,18 @@ def test_another_size_is_reported_and_not_raised(networks, card, photos, float_f
     report = verify(wrong, reference_of(networks, "float32", card), photos[:3])
     assert report.blame == "crop"
     assert next(tap for tap in report.taps if tap.tap == "crop").difference == APART
+
+
+def test_answers_in_int8_are_held_to_the_integers_of_the_file(networks, card, photos, int8_file):
+    graph, arrays = networks["int8"]()
+    turned = {
+        **arrays,
+        "head.bias": arrays["head.bias"] + np.float32([9, 0, 0, 0]) * np.abs(arrays["head.weight"]).sum(),
+    }
+    for held, agrees in ((arrays, True), (turned, False)):
+        reference = Reference(graph=graph, arrays=arrays, card=card, held=(graph, held))
+        report = verify(load(int8_file), reference, photos)
+        assert (report.passed, report.blame) == (agrees, "" if agrees else "label")
 
 
 def test_no_pictures_are_refused(networks, card, float_file):

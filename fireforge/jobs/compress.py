@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compress: any float file of ours in integers, with ranges from pictures, and what that cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError
+from fireforge.base.exported import Exported
+from fireforge.base.files import make_folder
+from fireforge.base.model import Model, dense
+from fireforge.base.paired import Paired, paired_difference
+from fireforge.base.parity import ParityReport
+from fireforge.base.progress import Progress, silent
+from fireforge.base.record import StageReport
+from fireforge.base.value import Value
+from fireforge.compress.stages import STAGES
+from fireforge.importers.onnx_file import import_onnx
+from fireforge.jobs.deliver import PARITY, Judge, context_of
+from fireforge.jobs.evaluate import check_labels
+from fireforge.jobs.gate import write_gated
+from fireforge.jobs.scene import Scene, encoded, look
+from fireforge.runtime.predictor import model_file
+
+SEED = 0  # of the split of pictures that have no parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compressed(Value):
+    """What became of a file.
+
+    Args:
+      exported: the file that was written.
+      report: of the stage, before and after it, on the validation part of the pictures.
+      lost: accuracy of the float file less that of the new one, on the same pictures.
+      parity: that the file does what its integers say.
+    """
+
+    exported: Exported
+    report: StageReport
+    lost: Paired
+    parity: ParityReport
+
+
+def compress(model: str | Path, data: str, *, out: str | Path | None = None, progress: Progress = silent) -> Compressed:
+    """Quantize a float file to int8: ranges from training pictures, accuracy from the validation part.
+
+    Args:
+      model: a float ONNX file with a card, built or imported, or a run's folder.
+      data: labelled pictures; their classes are some or all of the model's.
+      out: the file; None for <name>-int8.onnx beside the model.
+      progress: receives updates.
+
+    Returns:
+      What was written; it passed the parity gate on validation pictures.
+
+    Raises:
+      FireforgeError: NO_CARD, if the file does not say how it is fed; BAD_LABELS; BAD_STAGE, if it is quantized
+        already; PARITY; CANNOT_WRITE.
+    """
+    source = model_file(model)
+    path = Path(out) if out else source.with_name(f"{source.stem}-int8.onnx")
+    make_folder(path.parent)
+    trained = read_model(source)
+    scene = _scene(data, trained)
+    judge = Judge(scene)
+    context = context_of(scene, clock=Deadline(), progress=progress, evaluate=judge)
+    folded, _ = STAGES["fold"](trained, context)
+    made, report = STAGES["int8"](folded, context)
+    pictures = [encoded(scene.dataset, int(i)) for i in scene.part("val")[:PARITY]]
+    exported, parity = write_gated(made, path, pictures=pictures, trained=trained)
+    lost = paired_difference(judge.right(folded), judge.right(made))
+    return Compressed(exported=exported, report=report, lost=lost, parity=parity)
+
+
+def read_model(path: Path) -> Model:
+    """The model in a file of ours.
+
+    Args:
+      path: an ONNX file.
+
+    Returns:
+      The model.
+
+    Raises:
+      FireforgeError: NO_CARD; what reading the file raises.
+    """
+    graph, arrays, tag = import_onnx(path)
+    if tag is None:
+        do = "fireforge import, which says how it is fed"
+        raise FireforgeError("NO_CARD", "the file does not say how it is fed", where=str(path), do=do)
+    return Model(graph=graph, weights=dense(arrays), card=tag.card)
+
+
+def _scene(data: str, model: Model) -> Scene:
+    """The pictures as the model sees them, their classes counted as the model counts them."""
+    scene = look(data, seed=SEED, known=model.card.preprocess).seen_by(model.card.preprocess)
+    check_labels(scene.dataset, model.card.labels)
+    place = np.array([model.card.labels.index(label) for label in scene.dataset.labels], np.int64)
+    return dataclasses.replace(scene, truth=place[scene.truth])

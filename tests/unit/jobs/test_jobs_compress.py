@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compress: a float file in int8, beside the build's own judgement of it; what it cannot take is refused by name."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.settings import Settings
+from fireforge.cli import app
+from fireforge.export.onnx_file import onnx_bytes
+from fireforge.importers.onnx_file import import_onnx
+from fireforge.jobs.blank import blank_arrays
+from fireforge.jobs.compress import compress
+from fireforge.jobs.evaluate import evaluate
+from fireforge.jobs.export import export
+from fireforge.jobs.train import train
+from fireforge.nets.families import NETWORKS, build_graph
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory):
+    """A float file of digits, in a folder that is no run's."""
+    folder = tmp_path_factory.mktemp("compress")
+    train("digits", Settings(net="firenet-small", epochs=2, device="cpu"), out=folder / "run")
+    return export(folder / "run", out=folder / "digits.onnx").path
+
+
+def test_a_file_becomes_integers_and_its_loss_is_paired(floats, tmp_path):
+    found = compress(floats, "digits", out=tmp_path / "small.onnx")
+    graph = import_onnx(found.exported.path)[0]
+    assert {node.op for node in graph.nodes} >= {"QuantizeLinear", "DequantizeLinear"}
+    assert found.exported.bytes < 0.5 * found.report.before.bytes
+    assert found.parity.passed
+    before, after = found.report.before, found.report.after
+    assert found.lost.difference == pytest.approx(before.accuracy - after.accuracy)
+    assert found.lost.low <= found.lost.difference <= found.lost.high
+    assert evaluate(found.exported.path, "digits").accuracy == pytest.approx(after.accuracy, abs=0.1)  # other pictures
+
+
+def test_what_is_quantized_already_is_refused(floats, tmp_path):
+    path = compress(floats, "digits", out=tmp_path / "small.onnx").exported.path
+    with pytest.raises(FireforgeError, match="BAD_STAGE"):
+        compress(path, "digits", out=tmp_path / "smaller.onnx")
+    assert not (tmp_path / "smaller.onnx").exists()
+
+
+def test_a_file_without_a_card_is_refused(tmp_path):
+    graph = build_graph(NETWORKS["resnet-20"]())
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_bytes(graph, blank_arrays(graph)))
+    with pytest.raises(FireforgeError, match=r"NO_CARD.*fireforge import"):
+        compress(path, "digits")
+
+
+def test_data_of_other_classes_is_refused(floats, tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    np.savez(tmp_path / "pets.npz", x=pictures, y=np.arange(40) % 2, classes=np.array(["cat", "dog"]))
+    with pytest.raises(FireforgeError, match=r"BAD_LABELS.*cat"):
+        compress(floats, str(tmp_path / "pets.npz"))
+
+
+def test_the_verb_says_what_it_cost(floats, tmp_path):
+    words = ["compress", floats, "digits", "--out", str(tmp_path / "small.onnx")]
+    told = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert "of the float file" in told
+    assert "95 % interval" in told
+    data = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert data["exported"]["form"] == "int8"

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""predict.py in its own process against the predictor of the same file: what is printed, to a tenth of a percent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.parity import ParityReport
+from fireforge.base.pixels import encode_png
+from fireforge.jobs import alone
+from fireforge.jobs.program import BOUND, TAP, with_program
+from fireforge.runtime.executed import Executed, execute
+from fireforge.runtime.predictor import load
+
+LABELS = ("ape", "a bee", "cat")
+REPORT = ParityReport(passed=True, pictures=3, taps=(), agreement=1.0, least_agreement=1.0, form="float32")
+
+
+@pytest.fixture
+def seen(small_model: Callable[..., Path], tmp_path: Path) -> tuple[Path, list[bytes], Executed]:
+    path = small_model(tmp_path / "model.onnx", LABELS, channels=3)
+    rng = np.random.default_rng(3)
+    pictures = [encode_png(rng.integers(0, 256, (20, 31, 3)).astype(np.uint8)) for _ in range(3)]
+    return path, pictures, execute(load(path), pictures)
+
+
+def test_the_program_agrees(seen) -> None:
+    path, pictures, executed = seen
+    report = with_program(REPORT, path, pictures, executed)
+    assert (report.passed, report.blame, [tap.tap for tap in report.taps]) == (True, "", [TAP])
+    assert report.taps[0].difference <= 0.0005 + 1e-6  # half of the last digit that is printed
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("(pixels - mean) / std", "(pixels - mean)"),
+        ("scores.argmax()", "scores.argmin()"),
+        ('steps.get("resize")', "None"),
+    ],
+)
+def test_a_fault_in_the_program_is_named(right: str, wrong: str, seen, tmp_path, monkeypatch) -> None:
+    path, pictures, executed = seen
+    text = Path(alone.__file__).read_text()
+    assert right in text
+    (tmp_path / "alone.py").write_text(text.replace(right, wrong))
+    monkeypatch.setattr("fireforge.jobs.program.alone", SimpleNamespace(__file__=str(tmp_path / "alone.py")))
+    report = with_program(REPORT, path, pictures, executed)
+    assert (report.passed, report.blame) == (False, TAP)
+    assert report.taps[0].difference > BOUND
+
+
+def test_pictures_that_it_does_not_promise_to_take_are_left_out(seen) -> None:
+    path, _, executed = seen
+    assert with_program(REPORT, path, [b"GIF89a"], executed) == REPORT
+
+
+def test_a_program_that_dies_is_an_error(seen, tmp_path, monkeypatch) -> None:
+    path, pictures, executed = seen
+    (tmp_path / "alone.py").write_text("raise SystemExit('no such thing')")
+    monkeypatch.setattr("fireforge.jobs.program.alone", SimpleNamespace(__file__=str(tmp_path / "alone.py")))
+    with pytest.raises(FireforgeError, match="no such thing"):
+        with_program(REPORT, path, pictures, executed)

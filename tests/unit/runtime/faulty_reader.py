@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader of `fireforge.runtime.executed` with one fault in the code that executes, named by the variable FAULT.
+
+Run in a fresh process in place of the true one; no metadata is touched, and the reference runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+from PIL import Image, ImageOps
+
+import fireforge.base.pixels as pixels
+import fireforge.runtime.executed as executed
+import fireforge.runtime.onnx_runtime as onnx_runtime
+import fireforge.runtime.predictor as predictor
+
+decode, crop, normalize, classify = pixels.decode, pixels.crop, pixels.normalize, predictor.classify
+run = onnx_runtime.OnnxSession.run
+
+
+def plain_bilinear(image, steps):
+    size = (steps.resize[1], steps.resize[0])
+    return image.transform(size, Image.Transform.EXTENT, (0, 0, *image.size), Image.Resampling.BILINEAR)
+
+
+def corner(image, steps):
+    high, wide = steps.crop
+    return crop(image.crop((0, 0, wide, high)), steps)
+
+
+def without_mean(array, steps):
+    return normalize(array, steps.replace(mean=(0.0,) * steps.channels))
+
+
+def next_class(outputs, post, labels, **others):
+    return classify(outputs, post, (*labels[1:], labels[0]), **others)
+
+
+def colder(outputs, post, labels, **others):
+    return classify(outputs, post.replace(temperature=post.temperature * 1.001), labels, **others)
+
+
+FAULTS = {
+    "inverted": [(pixels, "decode", lambda *a, **k: ImageOps.invert(decode(*a, **k)))],
+    "exif": [(pixels, "orient", lambda image: image)],
+    "bilinear": [(pixels, "resize", plain_bilinear)],
+    "corner": [(pixels, "crop", corner)],
+    "one off": [(pixels, "crop", lambda *a: np.roll(crop(*a), 1, axis=2))],
+    "bgr": [(pixels, "crop", lambda *a: crop(*a)[::-1])],
+    "transposed": [(pixels, "crop", lambda *a: crop(*a).transpose(0, 2, 1))],
+    "mean": [(predictor, "normalize", without_mean)],
+    "std": [(predictor, "normalize", lambda array, steps: normalize(array, steps) * np.float32(1.0001))],
+    "class": [(predictor, "classify", next_class)],
+    "temperature": [(predictor, "classify", colder)],
+    "outputs": [
+        (onnx_runtime.OnnxSession, "run", lambda *a: {k: v + np.float32(0.001) * v.max() for k, v in run(*a).items()})
+    ],
+}
+
+if __name__ == "__main__":
+    for owner, name, fault in FAULTS.get(os.environ["FAULT"], ()):
+        setattr(owner, name, fault)
+    sys.exit(executed.main())
