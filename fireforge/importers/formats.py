@@ -16,6 +16,7 @@ from fireforge.importers.ncnn import import_ncnn
 from fireforge.importers.onnx_model import import_onnx_model
 from fireforge.importers.safetensors_file import import_safetensors
 from fireforge.importers.state_dict import import_state_dict
+from fireforge.importers.tflite import import_tflite
 
 IMPORTERS: dict[str, Importer] = {
     "caffe": import_caffe,
@@ -24,6 +25,7 @@ IMPORTERS: dict[str, Importer] = {
     "ncnn": import_ncnn,
     "onnx": import_onnx_model,
     "safetensors": import_safetensors,
+    "tflite": import_tflite,
     "torch": import_state_dict,
 }
 # endings of names, all of which a kind's files have; the first kind that fits counts

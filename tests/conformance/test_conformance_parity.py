@@ -42,7 +42,7 @@ MEMBERS = {
     "shufflenet": "shufflenet-small",
     "vgg": "vgg-small",
 }
-HEAVY = ("googlenet", "nin")
+HEAVY = ("alexnet", "googlenet", "nin", "vgg")
 ROWS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in sorted(FAMILIES)]
 
 
