@@ -30,7 +30,7 @@ from PIL import Image
 from fireforge.base.errors import FireforgeError
 from fireforge.data.open import open_dataset
 
-SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "8"))
+SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "4"))
 SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "445323"))
 MOST_SECONDS = 1.0  # of processor time for one input
 MOST_BYTES = 256 * 2**20  # of resident memory for all

@@ -28,7 +28,7 @@ from fireforge.base.pixels import to_pixels
 from fireforge.base.preprocess import ImageSteps
 from fireforge.data.check import look
 
-SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "8"))
+SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "4"))
 SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "445323"))
 MOST_SECONDS = 2.0  # of processor time for one input
 MOST_BYTES = 2**30  # of resident memory for all

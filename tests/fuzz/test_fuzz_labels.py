@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers of lists, idx and CIFAR files under mutated bytes: a valid dataset comes out, or one FireforgeError.
 
-FIREFORGE_FUZZ_SECONDS lengthens the whole, 8 seconds otherwise; FIREFORGE_FUZZ_SEED repeats a run.
+FIREFORGE_FUZZ_SECONDS lengthens the whole, 4 seconds otherwise; FIREFORGE_FUZZ_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fireforge.data.formats.cifar import is_cifar, open_cifar
 from fireforge.data.formats.idx import is_idx, open_idx
 from fireforge.data.formats.manifest import is_manifest, open_manifest
 
-SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "8"))
+SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "4"))
 SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "445323"))
 SLOWEST_S = 2.0  # for inputs of a few KB: far above a hang's absence, far below a hang
 TOKENS = (
