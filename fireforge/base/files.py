@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,11 +25,13 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
       The path.
 
     Raises:
-      FireforgeError: CANNOT_WRITE, if the folder is missing, not writable or full; an older file then stays as it was.
+      FireforgeError: CANNOT_WRITE, if the folder is missing, not writable or full, or a folder or a device stands at
+        the path; what stood there then stays as it was.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        _check_kind(path)
         with open(temporary, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -113,6 +116,38 @@ def make_folder(path: str | Path) -> Path:
             "CANNOT_WRITE", "the folder may not be written", where=str(path), exit_code=Exit.ENVIRONMENT
         )
     return path
+
+
+def prove_writable(path: str | Path) -> Path:
+    """Prove that a file can be written, before work is spent on what shall stand in it.
+
+    Args:
+      path: of the file; its folder is made.
+
+    Returns:
+      The path.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE; what stood there stays as it was.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    try:
+        _check_kind(path)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return path
+
+
+def _check_kind(path: Path) -> None:
+    """A rename would put a file in the place of a device or a pipe, which was somebody's."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "a device or a pipe stands there, not a file")
 
 
 def cannot_write(path: Path, error: OSError) -> FireforgeError:

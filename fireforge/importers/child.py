@@ -4,22 +4,18 @@
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import FireforgeError
+from fireforge.base.fresh import fresh
 
 LIMIT_S = 60.0  # and a second for each MiB of the file
 ROOM = 8 * 2**30  # bytes of address space beyond eight times the file
 
 
 def in_child(module: str, path: Path, out: Path) -> dict[str, Any]:
-    """Run python -m MODULE PATH OUT, whose end is `answer`.
+    """Run python -m MODULE PATH OUT, whose end is `fireforge.base.fresh.answer`.
 
     Args:
       module: of this package.
@@ -32,45 +28,16 @@ def in_child(module: str, path: Path, out: Path) -> dict[str, Any]:
     Raises:
       FireforgeError: what the child refused; BAD_MODEL_FILE, if it died, took too long or answered nothing.
     """
-    home = str(Path(__file__).parents[2])
-    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, str(path.absolute()), str(out)]
     limit_s = LIMIT_S + path.stat().st_size / 2**20
+    arguments = (str(path.absolute()), str(out))
+    env = {"OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, check=False, timeout=limit_s
-        )
-    except subprocess.TimeoutExpired as error:
-        what = f"it could not be read within {limit_s:.0f} s"
-        raise FireforgeError("BAD_MODEL_FILE", what, where=str(path)) from error
-    told = _last_line(done.stdout)
-    if done.returncode == Exit.DONE and told:
-        return told
-    if done.returncode == Exit.BAD_INPUT and "code" in told:
-        code = str(told["code"])
-        exit_code = Exit.ENVIRONMENT if code == "NO_PACKAGE" else Exit.BAD_INPUT
-        raise FireforgeError(code, told["what"], where=told["where"], allowed=told["allowed"], exit_code=exit_code)
-    what = f"the process that read it ended with {done.returncode}"
-    raise FireforgeError("BAD_MODEL_FILE", what, where=str(path))
-
-
-def answer(make: Callable[[], dict[str, Any]]) -> int:
-    """What such a module does in its process: print one line of JSON, a result or the error that stopped it.
-
-    Args:
-      make: gives the result, as JSON holds it.
-
-    Returns:
-      The exit code.
-    """
-    try:
-        found = make()
+        return dict(fresh(module, arguments, where=str(path), order="", env=env, limit_s=limit_s))
     except FireforgeError as error:
-        print(json.dumps({name: getattr(error, name) for name in ("code", "what", "where", "allowed")}))
-        return int(Exit.BAD_INPUT)
-    print(json.dumps(found))
-    return int(Exit.DONE)
+        if error.code != "MEASURE_FAILED":
+            raise
+        what = f"the process that read it failed: {error.what[:200]}"
+        raise FireforgeError("BAD_MODEL_FILE", what, where=str(path)) from error
 
 
 def limit_memory(size: int) -> None:
@@ -102,11 +69,3 @@ def check_total(total: int, size: int, where: str) -> None:
     if total > 4 * size + 2**20:
         what = f"tensors of {total} bytes in a file of {size}"
         raise FireforgeError("BAD_MODEL_FILE", what, where=where, allowed="tensors that the file holds")
-
-
-def _last_line(text: str) -> dict[str, Any]:
-    try:
-        told = json.loads((text.strip().splitlines() or ["null"])[-1])
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fireforge.base.errors import FireforgeError
-from fireforge.importers.child import answer, check_total, limit_memory
+from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.fresh import answer
+from fireforge.importers.child import check_total, limit_memory
 from fireforge.importers.safetensors_file import write_safetensors
 
 MOST_CONFIG = 50_000_000  # characters
@@ -37,7 +38,7 @@ def _convert(path: str, out: str) -> dict[str, Any]:
         h5py: Any = importlib.import_module("h5py")
     except ImportError as error:
         do = 'pip install "fireforge[import]"'
-        raise FireforgeError("NO_PACKAGE", "h5py is not installed", where=path, allowed=do) from error
+        raise FireforgeError("NO_PACKAGE", "h5py is not installed", do=do, exit_code=Exit.ENVIRONMENT) from error
     limit_memory(size)
     try:
         with h5py.File(path, "r") as file:

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fireforge.base.errors import FireforgeError
-from fireforge.importers.child import answer, check_total, limit_memory
+from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.fresh import answer
+from fireforge.importers.child import check_total, limit_memory
 from fireforge.importers.safetensors_file import write_safetensors
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "params", "weights")  # keys under which it may lie
@@ -39,9 +40,8 @@ def _convert(path: str, out: str) -> dict[str, Any]:
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError as error:
-        raise FireforgeError(
-            "NO_PACKAGE", "torch is not installed", allowed='pip install "fireforge[train]"'
-        ) from error
+        do = 'pip install "fireforge[train]"'
+        raise FireforgeError("NO_PACKAGE", "torch is not installed", do=do, exit_code=Exit.ENVIRONMENT) from error
     limit_memory(size)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fireforge.base.errors import FireforgeError, lookup
 from fireforge.base.exported import Exported
-from fireforge.base.files import make_folder, read_bytes, read_json
+from fireforge.base.files import read_bytes, read_json
 from fireforge.base.graph import Graph
 from fireforge.base.infer import infer
 from fireforge.base.model import Card, Model
@@ -20,7 +20,7 @@ from fireforge.base.recipes import RECIPES, steps_of
 from fireforge.base.value import Value
 from fireforge.importers.formats import import_files
 from fireforge.importers.imported import Imported
-from fireforge.jobs.gate import write_gated
+from fireforge.jobs.gate import place, write_gated
 from fireforge.jobs.verify import generated
 from fireforge.nets.families import NETWORKS, build_graph
 
@@ -77,8 +77,7 @@ def bring(files: Sequence[str | Path], *, out: str | Path, told: Told | None = N
         `import_files` raises.
     """
     told = told or Told()
-    path = Path(out)
-    make_folder(path.parent)
+    path = place(out)
     model, notes = model_of(import_files(files, kind=told.kind, known=_known(told)), told)
     shown = generated(model.card.preprocess.steps())
     exported, report = write_gated(model, path, pictures=shown, trained=model)

@@ -7,14 +7,12 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from errno import EISDIR
-from os import strerror
 from pathlib import Path
 
 from fireforge.base.comparison import BatchMemory, Compared, Comparison, Speed
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError, lookup
-from fireforge.base.files import cannot_write, make_folder
+from fireforge.base.files import cannot_write, prove_writable
 from fireforge.base.graph import Graph
 from fireforge.base.machine import this_machine, versions
 from fireforge.base.progress import Progress, Update, silent
@@ -82,10 +80,7 @@ def compare_page(
     Raises:
       FireforgeError: CANNOT_WRITE; what `compare` raises.
     """
-    page = Path(out or "compare.html")
-    make_folder(page.parent)  # before minutes are spent
-    if page.is_dir():
-        raise cannot_write(page, IsADirectoryError(EISDIR, strerror(EISDIR)))
+    page = prove_writable(out or "compare.html")
     found = compare(nets, terms=terms, progress=progress)
     return found, write_comparison(found, page)
 

@@ -12,7 +12,6 @@ import numpy as np
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.exported import Exported
-from fireforge.base.files import make_folder
 from fireforge.base.model import Model, dense
 from fireforge.base.paired import Paired, paired_difference
 from fireforge.base.parity import ParityReport
@@ -23,7 +22,7 @@ from fireforge.compress.stages import STAGES
 from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.deliver import PARITY, Judge, context_of
 from fireforge.jobs.evaluate import check_labels
-from fireforge.jobs.gate import write_gated
+from fireforge.jobs.gate import place, write_gated
 from fireforge.jobs.scene import Scene, encoded, look
 from fireforge.runtime.predictor import model_file
 
@@ -64,8 +63,7 @@ def compress(model: str | Path, data: str, *, out: str | Path | None = None, pro
         already; PARITY; CANNOT_WRITE.
     """
     source = model_file(model)
-    path = Path(out) if out else source.with_name(f"{source.stem}-int8.onnx")
-    make_folder(path.parent)
+    path = place(out or source.with_name(f"{source.stem}-int8.onnx"))
     trained = read_model(source)
     scene = _scene(data, trained)
     judge = Judge(scene)

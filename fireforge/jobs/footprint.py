@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from fireforge.base.errors import Exit
+from fireforge.base.fresh import fresh
 from fireforge.base.graph import Graph
 from fireforge.base.trial import Recipe
 from fireforge.base.value import Value, canonical_json
-from fireforge.runtime.fresh import fresh
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.train.rehearsal import rehearse
 

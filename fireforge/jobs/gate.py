@@ -7,12 +7,33 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fireforge.base.errors import FireforgeError
 from fireforge.base.exported import Exported
-from fireforge.base.files import cannot_write
+from fireforge.base.files import cannot_write, prove_writable
 from fireforge.base.model import Model
 from fireforge.base.parity import ParityReport
 from fireforge.export.targets import TARGETS
 from fireforge.jobs.verify import Source, refusal, verify_file
+from fireforge.runtime.runtimes import SUFFIXES
+
+
+def place(path: str | Path) -> Path:
+    """Where a model's file shall stand, proved before work is spent on it.
+
+    Args:
+      path: of the file; its folder is made.
+
+    Returns:
+      The path.
+
+    Raises:
+      FireforgeError: BAD_USAGE, if no runtime reads files whose names end so; CANNOT_WRITE.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        allowed = f"a name that ends in {', '.join(SUFFIXES)}"
+        raise FireforgeError("BAD_USAGE", "no runtime reads files of this name", where=str(path), allowed=allowed)
+    return prove_writable(path)
 
 
 def write_gated(
@@ -28,7 +49,7 @@ def write_gated(
 
     Args:
       model: what is written; its card is what the file must say of itself.
-      path: the file; its folder must exist. Until it passed, and for ever where it is refused, it is called
+      path: the file, as `place` takes it. Until it passed, and for ever where it is refused, it is called
         <name>.refused.<suffix>.
       pictures: image files' bytes that go the whole way, at least one.
       trained: the network before any stage; a float file is held to it.
@@ -39,8 +60,9 @@ def write_gated(
       What was written, and the report.
 
     Raises:
-      FireforgeError: PARITY with exit code 5; CANNOT_WRITE.
+      FireforgeError: PARITY with exit code 5; CANNOT_WRITE; BAD_USAGE, if no runtime reads files of this name.
     """
+    path = place(path)
     waiting = path.with_name(f"{path.stem}.refused{path.suffix}")
     exported = TARGETS[target](model, waiting)
     source = Source(trained=trained, model=model)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import onnxruntime
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import cannot_write, make_folder, read_json, write_bytes, write_text
+from fireforge.base.files import prove_writable, read_json, write_text
 from fireforge.base.machine import this_machine
 from fireforge.base.profile import DeviceProfile
 from fireforge.base.value import canonical_json, sha256_of
@@ -121,12 +120,7 @@ def place(path: str | Path | None, *, threads: int = 1) -> Path:
     Raises:
       FireforgeError: CANNOT_WRITE.
     """
-    target = Path(path) if path is not None else kept_path(threads=threads)
-    make_folder(target.parent)
-    if os.path.isdir(target):  # False of a name that is too long, which the probe tells
-        raise cannot_write(target, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-    write_bytes(target.with_name(f".{target.name}.probe"), b"").unlink()
-    return target
+    return prove_writable(path if path is not None else kept_path(threads=threads))
 
 
 def write_profile(profile: DeviceProfile, path: str | Path | None = None) -> Path:

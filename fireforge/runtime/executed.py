@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.fresh import answer, fresh
 from fireforge.base.golden import INPUTS, array_digest
 from fireforge.base.model import Card
 from fireforge.base.pixels import seen_as
 from fireforge.base.rng import golden_bytes
 from fireforge.base.session import Session
-from fireforge.runtime.fresh import answer, fresh
 from fireforge.runtime.predictor import Predictor, load
 
 READER = "fireforge.runtime.executed"  # the module that is run in the fresh process

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.fresh import answer, fresh
 from fireforge.base.graph import TensorType
 from fireforge.base.value import Value
-from fireforge.runtime.fresh import answer, fresh
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.runtime.onnx_runtime import OnnxSession
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.fresh import answer, fresh
 from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
 from fireforge.base.pixels import Picture
 from fireforge.runtime.energy import POWERCAP, Counter, drawn, why_none
-from fireforge.runtime.fresh import answer, fresh
 from fireforge.runtime.memory import peak_bytes, reset_peak, resident_bytes
 from fireforge.runtime.pictures import Pictures, as_array, generated, read_pictures
 from fireforge.runtime.predictor import Predictor, load, model_file

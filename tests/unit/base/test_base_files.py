@@ -70,6 +70,28 @@ def test_places_that_cannot_be_written_are_one_error(tmp_path: Path) -> None:
             files.write_bytes(path, b"x")
 
 
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path) -> None:
+    """A rename over a pipe or a device would take it from the system; /dev/full is one that root could lose."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for write in (lambda: files.write_bytes(pipe, b"x"), lambda: files.prove_writable(pipe)):
+        with pytest.raises(FireforgeError, match=r"CANNOT_WRITE.*pipe") as caught:
+            write()
+        assert caught.value.exit_code == Exit.ENVIRONMENT
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_place_is_proved_without_a_trace(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    for name in ("old", "new", "deep/new"):
+        assert files.prove_writable(tmp_path / name) == tmp_path / name
+    assert (tmp_path / "old").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "old"]
+    with pytest.raises(FireforgeError, match="CANNOT_WRITE"):
+        files.prove_writable(tmp_path / "deep")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

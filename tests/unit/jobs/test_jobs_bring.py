@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -89,6 +90,15 @@ def test_what_nobody_says_is_asked_for(numbers, labels, tmp_path):
     labels.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FireforgeError, match="BAD_LABELS"):
         bring([path], out=out, told=Told(net=NET, preprocess="gray", labels=str(labels)))
+
+
+@pytest.mark.parametrize("name", ["net", "net.txt", "folder.onnx", "pipe.onnx"])
+def test_a_place_where_no_model_can_stand_is_refused_before_anything_is_written(name, numbers, tmp_path):
+    (tmp_path / "folder.onnx").mkdir()
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(FireforgeError, match=r"BAD_USAGE|CANNOT_WRITE"):
+        bring([numbers[0]], out=tmp_path / name, told=Told(net=NET, preprocess="gray"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.onnx", "pipe.onnx"]
 
 
 def test_steps_may_stand_in_a_file(numbers, tmp_path):

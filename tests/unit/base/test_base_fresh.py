@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.runtime.fresh import fresh
+from fireforge.base.fresh import fresh
 
 ECHO = """
 import json, os, sys
@@ -18,7 +18,7 @@ print(json.dumps([sys.argv[1:], sys.stdin.read(), os.environ["COLOUR"]]))
 REFUSES = """
 import sys
 from fireforge.base.errors import FireforgeError
-from fireforge.runtime.fresh import answer
+from fireforge.base.fresh import answer
 
 def make():
     raise FireforgeError("BAD_BENCH", "no runs", where="here", allowed="1 or more", do="ask for one")

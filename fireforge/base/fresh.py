@@ -27,7 +27,8 @@ def fresh(
     """Run a module whose end is `answer`.
 
     Args:
-      module: such as "fireforge.runtime.gauge"; the process finds it where this very package lies.
+      module: such as "fireforge.runtime.gauge"; the process finds it where this very package lies. What it prints
+        itself is not read but for its last line.
       arguments: of its command line.
       where: what is told of as the place of an error.
       order: that it reads from stdin; None to leave it the caller's.
@@ -49,15 +50,13 @@ def fresh(
             command, input=order, capture_output=True, text=True, env=variables, check=False, timeout=limit_s
         )
     except subprocess.TimeoutExpired as error:
-        told = f"took more than {limit_s:.0f} s"
-        raise FireforgeError("MEASURE_FAILED", told, where=where, exit_code=Exit.BUG) from error
-    last = (done.stdout.strip().splitlines() or [""])[-1]
-    if done.returncode == Exit.DONE and last:
-        return json.loads(last)
-    if done.returncode == Exit.BAD_INPUT and last.startswith("{"):
-        raise FireforgeError(**json.loads(last))
-    told = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
-    raise FireforgeError("MEASURE_FAILED", told, where=where, exit_code=Exit.BUG)
+        raise _failed(f"took more than {limit_s:.0f} s", where) from error
+    told = _last_line(done.stdout)
+    if done.returncode == Exit.DONE and told is not None:
+        return told
+    if done.returncode == Exit.BAD_INPUT and isinstance(told, dict) and "code" in told:
+        raise FireforgeError(**{**told, "exit_code": Exit(told["exit_code"])})
+    raise _failed((done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1], where)
 
 
 def answer(make: Callable[[], Any]) -> int:
@@ -72,7 +71,20 @@ def answer(make: Callable[[], Any]) -> int:
     try:
         found = make()
     except FireforgeError as error:
-        print(canonical_json({name: getattr(error, name) for name in ("code", "what", "where", "allowed", "do")}))
+        told = {name: getattr(error, name) for name in ("code", "what", "where", "allowed", "do")}
+        print(canonical_json({**told, "exit_code": int(error.exit_code)}))
         return int(Exit.BAD_INPUT)
     print(canonical_json(found))
     return int(Exit.DONE)
+
+
+def _failed(what: str, where: str) -> FireforgeError:
+    return FireforgeError("MEASURE_FAILED", what, where=where, exit_code=Exit.BUG)
+
+
+def _last_line(text: str) -> Any:
+    """What the last line holds as JSON; None where it is none."""
+    try:
+        return json.loads((text.strip().splitlines() or ["null"])[-1])
+    except ValueError:
+        return None
