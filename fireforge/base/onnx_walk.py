@@ -7,12 +7,11 @@ from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import read_bytes
+from fireforge.base.wire import LENGTH, VARINT, Part, parts
 
 MOST_BYTES = 2**31 - 1  # protobuf's own limit
 MOST_FIELDS = 2_000_000  # of all messages; an empty message of two bytes costs a hundred in memory
 MOST_DEPTH = 60  # messages in messages; a graph within a graph takes three
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
-FIXED = {FIXED64: 8, FIXED32: 4}
 TENSOR, EXTERNAL_DATA, DATA_LOCATION = "TensorProto", 13, 14
 
 # message: number of a field to the message that it holds; what is not named holds no message that could hold a graph,
@@ -100,47 +99,26 @@ def walk_onnx(data: bytes, *, where: str) -> None:
     while waiting:
         place, end, message, depth = waiting.pop()
         inner = MESSAGES[message]
-        while place < end:
-            fields += 1
-            if fields > MOST_FIELDS:
-                raise _bad(f"more than {MOST_FIELDS} parts", where)
-            key, place = _varint(data, place, end, where)
-            number, wire = key >> 3, key & 7
-            if wire == VARINT:
-                value, place = _varint(data, place, end, where)
-                if message == TENSOR and number == DATA_LOCATION and value & 0xFFFFFFFF == 1:
+        try:
+            for part in parts(data, place, end):
+                fields += 1
+                if fields > MOST_FIELDS:
+                    raise _bad(f"more than {MOST_FIELDS} parts", where)
+                if message == TENSOR and _is_outside(part):
                     raise _outside(where)
-            elif wire in FIXED:
-                place += FIXED[wire]
-            elif wire == LENGTH:
-                length, place = _varint(data, place, end, where)
-                if length > end - place:
-                    raise _bad(f"a part of {length} bytes where {end - place} are left", where)
-                if message == TENSOR and number == EXTERNAL_DATA:
-                    raise _outside(where)
-                if number in inner:
+                if part.wire == LENGTH and part.number in inner:
                     if depth >= MOST_DEPTH:
                         raise _bad(f"more than {MOST_DEPTH} parts within each other", where)
-                    waiting.append((place, place + length, inner[number], depth + 1))
-                place += length
-            else:
-                raise _bad(f"a part of kind {wire}", where)
-        if place > end:
-            raise _bad("a number is cut off", where)
+                    waiting.append((part.start, part.stop, inner[part.number], depth + 1))
+        except ValueError as error:
+            raise _bad(str(error), where) from error
 
 
-def _varint(data: bytes, place: int, end: int, where: str) -> tuple[int, int]:
-    """A whole number of up to 64 bits, and where it ends."""
-    value = shift = 0
-    while True:
-        if place >= end or shift > 63:
-            raise _bad("a number is cut off", where)
-        byte = data[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-        shift += 7
+def _is_outside(part: Part) -> bool:
+    """Whether a field of a tensor says that its numbers lie in another file."""
+    if part.wire == VARINT:
+        return part.number == DATA_LOCATION and part.value & 0xFFFFFFFF == 1
+    return part.wire == LENGTH and part.number == EXTERNAL_DATA
 
 
 def _bad(what: str, where: str) -> FireforgeError:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import read_bytes
+from fireforge.base.wire import LENGTH, parts
 from fireforge.importers.caffe_messages import BlobProto, NetParameter
 
 MOST_TEXT = 4 * 2**20  # bytes of a prototxt; the largest published ones have a tenth of it
@@ -21,7 +22,6 @@ MOST_FIELDS = 1_000_000  # of all messages but numbers; a message of two bytes c
 MOST_DEPTH = 50  # of a prototxt's braces
 HEAD = 65536  # bytes that are looked at to tell text from binary
 CONTROL = frozenset(range(9)) | frozenset(range(14, 32))  # bytes that no text holds
-FIXED = {1: 8, 5: 4}  # wire type to bytes
 DATA_TAG = b"\x2a"  # field 5 of a BlobProto, packed
 
 
@@ -176,32 +176,20 @@ def _check_fields(data: bytes, where: str | Path) -> None:
     count = 0
     while stack:
         at, end, kind = stack.pop()
-        while at < end:
-            count += 1
-            if count > MOST_FIELDS:
-                raise _bad(f"more than {MOST_FIELDS} fields", where)
-            key, at = _read_varint(data, at, end, where)
-            number, wire = key >> 3, key & 7
-            if wire == 0:
-                _, at = _read_varint(data, at, end, where)
-                continue
-            if wire not in (1, 2, 5):
-                raise _bad(f"a field of wire type {wire}", where)
-            size = FIXED.get(wire, 0)
-            if wire == 2:
-                size, at = _read_varint(data, at, end, where)
-            if not number or size > end - at:
-                raise _bad(
-                    f"field {number} of {size} bytes where {end - at} are left", where, do="fetch the file again"
-                )
-            field = kind.fields_by_number.get(number)
-            if wire == 2 and field is not None:
-                inner = field.message_type
-                if inner is not None and inner.name != "BlobProto":
-                    stack.append((at, at + size, inner))
-                elif field.type == field.TYPE_STRING:
-                    _check_text(data[at : at + size], where)
-            at += size
+        try:
+            for part in parts(data, at, end):
+                count += 1
+                if count > MOST_FIELDS:
+                    raise _bad(f"more than {MOST_FIELDS} fields", where)
+                field = kind.fields_by_number.get(part.number)
+                if part.wire == LENGTH and field is not None:
+                    inner = field.message_type
+                    if inner is not None and inner.name != "BlobProto":
+                        stack.append((part.start, part.stop, inner))
+                    elif field.type == field.TYPE_STRING:
+                        _check_text(data[part.start : part.stop], where)
+        except ValueError as error:
+            raise _bad(str(error), where, do="fetch the file again") from error
 
 
 def _check_text(raw: bytes, where: str | Path) -> None:
@@ -209,19 +197,6 @@ def _check_text(raw: bytes, where: str | Path) -> None:
         raw.decode()
     except UnicodeDecodeError as error:
         raise _bad(f"a name that is not UTF-8: {raw[:40]!r}", where) from error
-
-
-def _read_varint(data: bytes, at: int, end: int, where: str | Path) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise _bad("the file ends within a field", where, do="fetch the file again")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise _bad("a number of more than 10 bytes", where)
 
 
 def _bad(what: str, where: str | Path, *, allowed: str = "", do: str = "") -> FireforgeError:

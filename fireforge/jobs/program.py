@@ -40,7 +40,7 @@ def with_program(report: ParityReport, path: Path, pictures: Sequence[bytes], ex
       The report; as it is where there is nothing to compare.
 
     Raises:
-      FireforgeError: MEASURE_FAILED, if the program died.
+      FireforgeError: MEASURE_FAILED, if the program died or took too long.
     """
     which = [i for i, data in enumerate(pictures[:200]) if _plain(data)][:PICTURES]
     if executed.error or not which:
@@ -61,7 +61,11 @@ def _told(path: Path, pictures: Sequence[bytes]) -> list[str]:
             Path(name).write_bytes(data)
         program = shutil.copy(Path(alone.__file__), Path(folder) / TAP)
         command = [sys.executable, str(program), *names, str(path.resolve())]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            what = f"predict.py took more than {LIMIT_S:.0f} s"
+            raise FireforgeError("MEASURE_FAILED", what, where=str(path), exit_code=Exit.BUG) from error
     lines = done.stdout.splitlines()
     if done.returncode or len(lines) != len(names):
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]

@@ -56,6 +56,15 @@ def test_a_fault_in_the_program_is_named(right: str, wrong: str, seen, tmp_path,
     assert report.taps[0].difference > BOUND
 
 
+def test_a_program_that_does_not_end_is_told(seen, tmp_path, monkeypatch) -> None:
+    path, pictures, executed = seen
+    (tmp_path / "alone.py").write_text("import time\n\ntime.sleep(60)\n")
+    monkeypatch.setattr("fireforge.jobs.program.alone", SimpleNamespace(__file__=str(tmp_path / "alone.py")))
+    monkeypatch.setattr("fireforge.jobs.program.LIMIT_S", 0.5)
+    with pytest.raises(FireforgeError, match=r"MEASURE_FAILED.*predict.py took more"):
+        with_program(REPORT, path, pictures, executed)
+
+
 def test_pictures_that_it_does_not_promise_to_take_are_left_out(seen) -> None:
     path, _, executed = seen
     assert with_program(REPORT, path, [b"GIF89a"], executed) == REPORT
