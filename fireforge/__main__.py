@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from fireforge.cli import main
+from fireforge.cli.app import main
 
 if __name__ == "__main__":
     main()

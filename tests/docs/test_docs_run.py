@@ -20,7 +20,7 @@ from PIL import Image
 
 from fireforge.base.files import write_json
 from fireforge.base.settings import Settings
-from fireforge.cli import app
+from fireforge.cli.app import app
 from fireforge.data.open import open_dataset
 from fireforge.jobs.export import export
 from fireforge.jobs.train import train

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import typer.main
 
-from fireforge.cli import app
+from fireforge.cli.app import app
 
 VERBS = {
     "bench",
@@ -50,4 +50,4 @@ def test_verbs_are_frozen() -> None:
 
 def test_command_is_installed() -> None:
     scripts = {point.name: point.value for point in entry_points(group="console_scripts")}
-    assert scripts.get("fireforge", "fireforge.cli:main") == "fireforge.cli:main"
+    assert scripts.get("fireforge", "fireforge.cli.app:main") == "fireforge.cli.app:main"

@@ -30,7 +30,7 @@ DRIVE = """
 import sys
 from fireforge.jobs import timetable
 timetable.LEAST_SECONDS = 5.0
-from fireforge.cli import main
+from fireforge.cli.app import main
 sys.argv[0] = "fireforge"
 main()
 """

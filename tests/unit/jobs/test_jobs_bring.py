@@ -16,7 +16,7 @@ from fireforge.base.files import write_json
 from fireforge.base.pixels import encode_png, normalize
 from fireforge.base.recipes import RECIPES, steps_of
 from fireforge.base.reference import run_reference
-from fireforge.cli import app
+from fireforge.cli.app import app
 from fireforge.importers.formats import ENDINGS, IMPORTERS, import_files, kind_of
 from fireforge.jobs.blank import blank_arrays
 from fireforge.jobs.bring import Told, bring

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.settings import Settings
-from fireforge.cli import app
+from fireforge.cli.app import app
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.blank import blank_arrays

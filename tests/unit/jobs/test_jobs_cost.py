@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import write_json
 from fireforge.base.published import Published
-from fireforge.cli import app
+from fireforge.cli.app import app
 from fireforge.cost.count import count
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.jobs.blank import blank_arrays

@@ -172,7 +172,7 @@ def test_a_profile_of_other_threads_or_another_machine_is_not_used_and_told(
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fireforge.cli import main
+    from fireforge.cli.app import main
 
     def measured(**_: object) -> None:
         raise AssertionError("measured first")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verbs that train."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from fireforge.cli.options import AsJson, Data, Device, Out, Seed, say
+
+
+def build(
+    data: Data,
+    max_size: Annotated[str | None, typer.Option(metavar="40KB", help="Bytes of the whole file.")] = None,
+    max_latency: Annotated[str | None, typer.Option(metavar="3ms", help="p50, batch 1, one thread.")] = None,
+    max_memory: Annotated[str | None, typer.Option(metavar="50MB", help="Peak memory while predicting.")] = None,
+    max_energy: Annotated[str | None, typer.Option(metavar="2mJ", help="Of one prediction.")] = None,
+    min_accuracy: Annotated[str | None, typer.Option(metavar="98%", help="On the test part.")] = None,
+    tolerance: Annotated[str, typer.Option(metavar="0.5%", help="Accuracy that compression may cost.")] = "0.5%",
+    time: Annotated[str, typer.Option(metavar="2m", help="Wall-clock time for everything.")] = "10m",
+    image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
+    net: Annotated[str, typer.Option(help="Train this network alone: a name of fireforge cost --list.")] = "",
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Tell what would be done; nothing is trained.")] = False,
+    earlier: Annotated[str, typer.Option("--from", metavar="RUN", help="Start from its winner and trials.")] = "",
+    replay: Annotated[str, typer.Option(metavar="RUN", help="Take its choices; measure nothing.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find, train, compress, export, verify and measure the best network within the limits."""
+    from fireforge.base.settings import Wish
+    from fireforge.jobs import tell
+    from fireforge.jobs.limits import budget_of
+
+    begun = monotonic()  # loading torch counts in --time
+    limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "max_energy": max_energy}
+    budget = budget_of({**limits, "min_accuracy": min_accuracy, "tolerance": tolerance, "time": time})
+    wish = Wish(seed=seed, device=device, image_size=image_size, net=net, earlier=earlier, replay=replay)
+    from fireforge.jobs.border import check
+    from fireforge.jobs.folder import default_folder
+
+    folder = out or default_folder(data)
+    check(data, budget=budget, wish=wish, folder=folder, writes=not plan)  # before torch is loaded
+    if plan:
+        from fireforge.jobs.plan import plan as look_ahead
+
+        ahead = look_ahead(data, budget=budget, wish=wish)
+        return say(as_json, ahead.to_json(), tell.plan(ahead))
+    from fireforge.jobs.build import build as job
+    from fireforge.jobs.view import View
+
+    with View(quiet=as_json, budget=budget) as view:
+        answer = job(data, budget=budget, wish=wish, out=folder, progress=view, used_s=monotonic() - begun)
+    return say(as_json, answer.to_json(), tell.answer(answer, folder))
+
+
+def train(
+    data: Data,
+    net: Annotated[str, typer.Option(help="A network of: fireforge cost --list.")] = "firenet-small",
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples an update.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one named network; the same command resumes."""
+    from fireforge.base.settings import Settings
+    from fireforge.jobs import tell
+    from fireforge.jobs.train import train as job
+    from fireforge.jobs.view import View
+
+    settings = Settings(net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size)
+    with View(quiet=as_json) as view:
+        record, folder = job(data, settings, out=out, progress=view)
+    say(as_json, record.to_json(), tell.trained(record, folder))
