@@ -64,6 +64,29 @@ class Mistake(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlongTree(Value):
+    """Answers that may be groups of classes, where the file's card has a hedge.
+
+    Args:
+      accuracy: share of answers that hold the true class.
+      interval: 95 % interval of it, by Wilson.
+      bits: mean information gain of the answers, those that are wrong counted as 0.
+      most_bits: log2 of the classes: what right answers gain that are all a class.
+      exact: share of answers that are a class and no group.
+      bonus: of the hedge, in bits.
+      refused: answers whose own score is below the threshold; the accuracy counts them all the same.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    bits: float
+    most_bits: float
+    exact: float
+    bonus: float
+    refused: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Value):
     """Answers of a file, held against the truth.
 
@@ -85,6 +108,7 @@ class Evaluation(Value):
       refused: answers below the threshold; the accuracy above counts them by their best label all the same.
       accuracy_accepted: share of right answers among the others; None where there are none, or in an older record.
       skipped: found pictures that were not used, by code.
+      along_tree: the same answers as the file's hedge makes them; None where it has none. All else is of best classes.
     """
 
     model: str
@@ -104,6 +128,7 @@ class Evaluation(Value):
     refused: int = 0
     accuracy_accepted: float | None = None
     skipped: dict[str, int] = field(default_factory=dict)
+    along_tree: AlongTree | None = None
 
     def __post_init__(self) -> None:
         """Refuse tables whose size is not the number of labels."""

@@ -13,13 +13,14 @@ class Settings(Value):
     """What may differ from the recipe.
 
     Args:
-      net: a name of `fireforge.nets.families.NETWORKS`.
+      net: a name of `fireforge.nets.families.NETWORKS`; "" where a model is trained on.
       epochs: passes over the training part.
       batch: samples an update; None for the recipe's.
       lr: greatest learning rate; None for the recipe's.
       seed: of split, weights, order and variation.
       device: "auto", "cpu", "cuda" or "cuda:N".
       image_size: side of the input in px; None to choose by the pictures.
+      model: digest of the model that is trained on; "" for a network from nothing.
     """
 
     net: str = "firenet-small"
@@ -29,6 +30,7 @@ class Settings(Value):
     seed: int = 0
     device: str = "auto"
     image_size: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

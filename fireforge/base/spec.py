@@ -15,7 +15,7 @@ class NetSpec(Value):
     """What a family's function turns into a Graph.
 
     Args:
-      family: a name of `fireforge.nets.families.FAMILIES`.
+      family: a name of `fireforge.nets.families.FAMILIES`, or "given" where params holds the whole graph.
       params: the family's own parameters; absent ones take the family's defaults.
       classes: outputs of the classifier.
       input_shape: (C, H, W) of one image.

@@ -111,7 +111,8 @@ class Trial(Value):
       rung: of the search; more epochs on a higher one.
       parts: which parts are trained on; ("train", "val") for a last training without selection.
       cost: counted before training, carried into the record.
-      start: digest of the trial of the same network whose weights this one starts from; "" for fresh weights.
+      start: digest of the trial of the same network, or of the model, whose weights this one starts from; "" for fresh
+        weights.
       threads: of one training on a CPU; rounding depends on it.
       pictures: of the training part that are used, evenly taken; 0 for all.
       val_pictures: of the validation part that are judged, likewise.

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fireforge.cli.options import AsJson, Data, ModelPath, Out, RunPath, say
+from fireforge.base.errors import FireforgeError
+from fireforge.cli.options import AsJson, Data, ModelPath, Out, RunOrFile, say
 
 
 def import_model(
@@ -20,6 +21,7 @@ def import_model(
     preprocess: Annotated[str, typer.Option(metavar="NAME", help="How pictures are fed: caffe, torchvision, ...")] = "",
     labels: Annotated[str, typer.Option(metavar="FILE", help="Class names, one a line.")] = "",
     licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    data: Annotated[str | None, typer.Option(help="Pictures to verify on; none: generated ones.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read other people's model files, and write one file that says how it is fed, verified against numpy."""
@@ -27,7 +29,7 @@ def import_model(
     from fireforge.jobs.bring import Told, bring
 
     told = Told(kind=kind, net=net, classes=classes, preprocess=preprocess, labels=labels, licence=licence)
-    found = bring(files, out=out, told=told)
+    found = bring(files, out=out, told=told, data=data)
     say(as_json, found.to_json(), tell.brought(found))
 
 
@@ -47,17 +49,48 @@ def compress(
     say(as_json, found.to_json(), tell.compressed(found))
 
 
-def export(
-    run: RunPath,
-    form: Annotated[str, typer.Option(help="float32 or int8.")] = "float32",
-    to: Annotated[str, typer.Option(help="The file's kind.")] = "onnx",
+def hedge(
+    model: ModelPath,
+    data: Data,
+    tree: Annotated[str, typer.Option(metavar="TREE", help="imagenet, or a .json file of groups; none: its own.")] = "",
+    accuracy: Annotated[str | None, typer.Option(help="Share of right answers to keep, such as 95%.")] = None,
+    bonus: Annotated[float | None, typer.Option(min=0, help="In bits, instead of fitting it to an accuracy.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of DATA; none of it was trained on.")] = False,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's network in another form, verified against numpy before it counts."""
+    """Let a file answer with a group of classes where its scores do not tell one: "dogs" rather than a wrong breed.
+
+    How willing it is, the bonus, is fitted on half of the pictures; what that gives is told of the other half.
+    """
+    from fireforge.base.units import parse_share
+    from fireforge.jobs.hedge import Wish
+    from fireforge.jobs.hedge import hedge as job
+    from fireforge.jobs.tell_hedge import hedging
+    from fireforge.jobs.view import View
+
+    if accuracy is not None and bonus is not None:
+        raise FireforgeError("BAD_USAGE", "--accuracy and --bonus", allowed="one of them")
+    wish = Wish(tree=tree, accuracy=parse_share(accuracy or "95%"), bonus=bonus, everything=everything)
+    with View(quiet=as_json) as view:
+        found, page = job(model, data, wish, out=out, progress=view)
+    say(as_json, {**found.to_json(), "page": str(page)}, hedging(found, page))
+
+
+def export(
+    run: RunOrFile,
+    form: Annotated[str, typer.Option(help="float32 or int8.")] = "float32",
+    to: Annotated[str, typer.Option(help="The file's kind.")] = "onnx",
+    data: Annotated[
+        str | None, typer.Option(help="Pictures for a file, which has none of its own as a run has.")
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's network, or a float file, in another form, verified against numpy before it counts."""
     from fireforge.jobs.export import export as job
     from fireforge.jobs.view import View
 
     with View(quiet=as_json) as view:
-        written = job(run, form=form, target=to, out=out, progress=view)
+        written = job(run, form=form, target=to, data=data, out=out, progress=view)
     say(as_json, written.to_json(), [f"{written.path}: {written.bytes:,} bytes ({written.form})"])

@@ -14,6 +14,7 @@ from fireforge.base.errors import FireforgeError
 
 Data = Annotated[str, typer.Argument(help="Class folders, an .npz, or a known name such as digits.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An exported file, or a run's folder.")]
+RunOrFile = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a float file.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/digits.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fireforge.cli.options import AsJson, Data, Device, Out, Seed, say
+from fireforge.cli.options import AsJson, Data, Device, ModelPath, Out, Seed, say
 
 
 def build(
@@ -78,4 +78,27 @@ def train(
     settings = Settings(net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size)
     with View(quiet=as_json) as view:
         record, folder = job(data, settings, out=out, progress=view)
+    say(as_json, record.to_json(), tell.trained(record, folder))
+
+
+def finetune(
+    model: ModelPath,
+    data: Data,
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples an update.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a built or imported file on, for the classes of other pictures; the same command resumes."""
+    from fireforge.base.settings import Settings
+    from fireforge.jobs import tell
+    from fireforge.jobs.finetune import finetune as job
+    from fireforge.jobs.view import View
+
+    settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device)
+    with View(quiet=as_json) as view:
+        record, folder = job(model, data, settings, out=out, progress=view)
     say(as_json, record.to_json(), tell.trained(record, folder))

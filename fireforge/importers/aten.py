@@ -195,7 +195,8 @@ def _softmax(op: str) -> Translation:
 
 
 def _dropout(pen: Pen, a: Args) -> str:
-    return pen.add("Dropout", pen.name(a["input"]), ratio=float(a["p"]))
+    source = a["input"] if "input" in a else a["self"]  # dropout_ in place calls it self
+    return pen.add("Dropout", pen.name(source), ratio=float(a["p"]))
 
 
 def _max_pool(pen: Pen, a: Args) -> str:

@@ -211,10 +211,11 @@ def _arrays(pen: Pen, graph: Graph, stored: Blobs) -> dict[str, np.ndarray]:
             raise FireforgeError("BAD_WEIGHTS", what, where=layer[:80], allowed=str(len(wanted)), do=do)
         arrays = [_fitted(array_of(blob, layer), want.shape, layer) for blob, want in zip(blobs, wanted)]
         factor = next((array[0] for array, want in zip(arrays, wanted) if not want.name), np.float32(1))
-        share = np.float32(0) if factor == 0 else np.float32(1) / factor
-        for array, want in zip(arrays, wanted):
-            if want.name:
-                found[want.name] = array * share if want.norm else array
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or NaN is refused below
+            share = np.float32(0) if factor == 0 else np.float32(1) / factor
+            for array, want in zip(arrays, wanted):
+                if want.name:
+                    found[want.name] = array * share if want.norm else array
     result = {}
     for weight in graph.weights:
         shape: Any = weight.shape

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from fireforge.base.graph import Attr, Graph, Node, Shape, TensorType
 from fireforge.base.infer import filled
 from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.table import OPERATORS
-from fireforge.base.validate import MOST_LETTERS
+from fireforge.base.validate import MOST_LETTERS, MOST_NODES
+from fireforge.importers.drawing import MOST_NUMBERS, MOST_TOLD
 
 INPUT, OUTPUT = "input", "logits"
 FEED = "feed:"  # before the names of blobs that come from outside
@@ -97,6 +99,9 @@ class Pen:
         if len(shape) > 4 or not all(0 < size < 2**31 for size in shape):
             what = f"input {blob[:80]!r} of shape {shape[:5]}"
             raise FireforgeError("BAD_MODEL_FILE", what, where=self.where, allowed="at most 4 sizes of 1 or more")
+        if math.prod(shape) > MOST_NUMBERS:
+            what = f"input {blob[:80]!r} of shape {shape}"
+            raise FireforgeError("BAD_MODEL_FILE", what, where=self.where, allowed=f"at most {MOST_NUMBERS} numbers")
         self.typed[FEED + blob] = ("float32", ("N", *shape))
         self.blobs[blob] = FEED + blob
 
@@ -214,6 +219,8 @@ class Pen:
         Raises:
           FireforgeError: BAD_SHAPE or BAD_GRAPH, naming the layer.
         """
+        if len(self.nodes) >= MOST_NODES:
+            raise FireforgeError("BAD_GRAPH", f"more than {MOST_NODES} nodes", where=self.where)
         attrs = {key: shortest(value) if isinstance(value, float) else value for key, value in attrs.items()}
         name = self.fresh(name)
         outputs = (name,) if count == 1 else tuple(self.fresh(f"{name}.{i}") for i in range(count))
@@ -221,7 +228,11 @@ class Pen:
         try:
             made = OPERATORS[op].infer([self.typed[item] for item in inputs], filled(node))
         except FireforgeError as error:
-            raise FireforgeError(error.code, f"{op}: {error.what}", where=name[:80], allowed=error.allowed) from None
+            what = f"{op}: {error.what[:MOST_TOLD]}"
+            raise FireforgeError(error.code, what, where=name[:80], allowed=error.allowed) from None
+        for _, shape in made:
+            if math.prod(size for size in shape if isinstance(size, int)) > MOST_NUMBERS:
+                raise FireforgeError("BAD_GRAPH", f"{op} makes {shape}", where=name[:80], allowed="2^28 numbers")
         self.typed.update(zip(outputs, made, strict=True))
         self.nodes.append(node)
         return outputs

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ MOST_TEXT = 4 * 2**20  # bytes of a prototxt; the largest published ones have a 
 MOST_BINARY = 2**31 - 1  # bytes of a caffemodel: protobuf's own limit
 MOST_FIELDS = 1_000_000  # of all messages but numbers; a message of two bytes costs a hundred in memory
 MOST_DEPTH = 50  # of a prototxt's braces
+# what no brace counts in: quoted text, as far as it is closed, and comments
+PASSED_OVER = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|#[^\n]*""")
 HEAD = 65536  # bytes that are looked at to tell text from binary
 CONTROL = frozenset(range(9)) | frozenset(range(14, 32))  # bytes that no text holds
 DATA_TAG = b"\x2a"  # field 5 of a BlobProto, packed
@@ -130,7 +133,8 @@ def array_of(blob: Any, where: str) -> np.ndarray:
         alone.data.MergeFrom(blob.data)  # a copy within protobuf; what it writes is a tag, a length, the floats
         numbers = np.frombuffer(alone.SerializeToString(), "<f4", offset=_head(len(blob.data)))
     else:
-        numbers = np.array(blob.double_data, np.float64).astype(np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+            numbers = np.array(blob.double_data, np.float64).astype(np.float32)
     if len(shape) > 8 or min(shape, default=1) < 1 or math.prod(shape) != numbers.size:
         raise FireforgeError("BAD_WEIGHTS", f"{numbers.size} numbers of shape {shape[:9]}", where=where[:80])
     return numbers.reshape(shape).astype(np.float32)
@@ -161,13 +165,12 @@ def _varint(number: int) -> bytes:
 
 
 def _check_depth(text: str, where: str | Path) -> None:
+    """Refuse braces that nest absurdly, which protobuf would follow until Python's stack ends."""
     depth = 0
-    for line in text.splitlines():
-        code = line.partition("#")[0]
-        for letter in code if "{" in code or "}" in code or "<" in code or ">" in code else "":
-            depth += (letter in "{<") - (letter in "}>")
-            if depth > MOST_DEPTH:
-                raise _bad(f"nested deeper than {MOST_DEPTH}", where)
+    for brace in re.findall(r"[{}<>]", PASSED_OVER.sub("", text)):
+        depth += 1 if brace in "{<" else -1
+        if depth > MOST_DEPTH:
+            raise _bad(f"nested deeper than {MOST_DEPTH}", where)
 
 
 def _check_fields(data: bytes, where: str | Path) -> None:

@@ -20,6 +20,7 @@ from fireforge.importers.caffe_pen import Pen, Wanted
 from fireforge.importers.caffe_wire import read_net
 from fireforge.importers.imported import Imported
 
+MOST_WEIGHTS = 32  # for each byte of the file, on average; an entry of a byte reaches 16 places at most
 BITS = {"Conv": 8, "Gemm": 4}  # of a code, by the layer's operator
 HEADS = (b"<", b"version https://git-lfs", b"PK\x03\x04", b"\x1f\x8b")  # a web page, a pointer, archives
 
@@ -76,6 +77,7 @@ def _weights(reader: _Reader, pen: Pen, graph: Graph) -> dict[str, TensorForm]:
     if odd is not None:
         what, allowed = "a layer with numbers that the format has no place for", "Convolution, InnerProduct"
         raise FireforgeError("UNKNOWN_OPERATOR", what, where=odd[:80], allowed=allowed)
+    reader.check_total(sum(math.prod(blobs[0].shape) for blobs in pen.wanted.values()))
     counts = reader.take("<u4", len(pen.wanted), "counts of entries")
     forms: dict[str, TensorForm] = {}
     for count, (layer, blobs) in zip(counts, pen.wanted.items()):
@@ -138,6 +140,11 @@ class _Reader:
             return self.take("u1", count, what)
         pairs = self.take("u1", (count + 1) // 2, what)
         return np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1)[:count]
+
+    def check_total(self, weights: int) -> None:
+        """Refuse layers of far more weights than the file can tell of; their zeros would fill the memory."""
+        if weights > MOST_WEIGHTS * len(self._data) + 2**20:
+            raise self.bad(f"{weights} weights for {len(self._data)} bytes", "the prototxt's layers")
 
     def end(self) -> None:
         """Nothing may stand behind the last layer."""

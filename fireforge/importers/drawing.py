@@ -14,13 +14,14 @@ from fireforge.base.infer import filled
 from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.tensorform import TensorForm
-from fireforge.base.validate import validate
+from fireforge.base.validate import MOST_LETTERS, validate
 
 INPUT = "input"
 OUTPUT = "logits"
 MOST_SIDE = 4096  # px of an input
 MOST_NUMBERS = 2**28  # of one tensor of one picture
 MOST_LAYERS = 20_000
+MOST_TOLD = 300  # letters of what an operator's rule says
 UNSEEN = ("Softmax", "Identity", "Dropout")  # at the end they change no order of the classes
 
 
@@ -91,8 +92,9 @@ class Drawing:
         try:
             made = OPERATORS[op].infer([self._typed[item] for item in inputs], filled(node))
         except FireforgeError as error:
-            raise FireforgeError(error.code, f"{op}: {error.what}", where=name[:80], allowed=error.allowed) from None
-        except (IndexError, TypeError, ValueError) as error:
+            what = f"{op}: {error.what[:MOST_TOLD]}"
+            raise FireforgeError(error.code, what, where=name[:80], allowed=error.allowed) from None
+        except (IndexError, TypeError, ValueError, ArithmeticError) as error:
             raise FireforgeError("BAD_GRAPH", f"{op} with inputs that it cannot have", where=name[:80]) from error
         if not 1 <= math.prod(dim for dim in made[0][1] if isinstance(dim, int)) <= MOST_NUMBERS:
             raise FireforgeError("BAD_GRAPH", f"{op} makes {made[0][1]}", where=name[:80], allowed="2^28 numbers")
@@ -101,9 +103,12 @@ class Drawing:
         return name
 
     def fresh(self, name: str) -> str:
-        """The name, with underscores behind it if it is taken."""
-        while name in self._taken:
+        """The name, with underscores behind it if it is taken; BAD_GRAPH, if that would be too long."""
+        while name in self._taken and len(name) <= MOST_LETTERS:
             name += "_"
+        if len(name) > MOST_LETTERS:
+            what, allowed = "a name too long, or that of too many layers", f"at most {MOST_LETTERS} letters"
+            raise FireforgeError("BAD_GRAPH", what, where=name[:80], allowed=allowed)
         self._taken.add(name)
         return name
 

@@ -11,6 +11,7 @@ import numpy as np
 from fireforge.base.errors import FireforgeError
 
 MOST_READ = 2**28  # numbers that are read of one file, those that several places share counted each time
+MOST_OF_BYTE = 16  # and for each of its bytes
 OF_TABLE = 64  # numbers that reading a table counts as
 
 
@@ -24,7 +25,8 @@ class Flat:
 
     def __init__(self, data: bytes, *, where: str) -> None:
         self.data, self.where = data, where
-        self._left = MOST_READ
+        self._most = min(MOST_READ, MOST_OF_BYTE * len(data) + 2**22)
+        self._left = self._most
 
     def root(self) -> Table:
         """The table that the file is of.
@@ -51,7 +53,7 @@ class Flat:
         """Refuse a file that asks to be read over and over."""
         self._left -= numbers
         if self._left < 0:
-            self.fail(f"more than {MOST_READ} numbers")
+            self.fail(f"more than {self._most} numbers")
 
     def fail(self, what: str) -> NoReturn:
         """Say that the file is damaged.

@@ -58,7 +58,9 @@ def layers_of(model: dict[str, Any], *, where: str) -> tuple[list[Layer], str]:
     layers = []
     for row in rows:
         calls = row.get("inbound_nodes") or []
-        if not isinstance(calls, list) or len(calls) > 1:
+        if not isinstance(calls, list):
+            _bad(f"layer {str(row.get('name'))[:80]} reads {str(calls)[:80]}", where, allowed="a list of layers")
+        if len(calls) > 1:
             what = f"layer {str(row.get('name'))[:80]} is called {len(calls)} times"
             raise FireforgeError("UNKNOWN_OPERATOR", what, where=where, allowed="once")
         layers.append(_layer(row, tuple(_read(calls, where)), where))
@@ -124,17 +126,23 @@ def _first(history: list[Any], where: str) -> str:
 
 def _sorted(layers: list[Layer]) -> list[Layer]:
     """Every layer behind those that it reads; what is in a circle comes last and is refused by who reads it."""
-    done: set[str] = set()
-    order: list[Layer] = []
-    waiting = layers
-    while waiting:
-        ready = [layer for layer in waiting if done.issuperset(layer.inputs)]
-        if not ready:
-            return [*order, *waiting]
+    missing = [set(layer.inputs) for layer in layers]
+    readers: dict[str, list[int]] = {}
+    for i, names in enumerate(missing):
+        for name in names:
+            readers.setdefault(name, []).append(i)
+    order: list[int] = []
+    ready = [i for i, names in enumerate(missing) if not names]
+    while ready:
         order += ready
-        done.update(layer.name for layer in ready)
-        waiting = [layer for layer in waiting if layer.name not in done]
-    return order
+        freed: list[int] = []
+        for name in dict.fromkeys(layers[i].name for i in ready):
+            for i in readers.pop(name, ()):
+                missing[i].discard(name)
+                freed += [] if missing[i] else [i]
+        ready = sorted(freed)
+    rest = [i for i, names in enumerate(missing) if names]
+    return [layers[i] for i in (*order, *rest)]
 
 
 def _bad(what: str, where: str, *, allowed: str = "") -> NoReturn:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Attr
+from fireforge.base.ops.activation import HIGHEST
 from fireforge.base.tensorform import Dense
 from fireforge.importers.drawing import Drawing, finite
 from fireforge.importers.keras_config import Layer
@@ -72,8 +72,8 @@ def _whole(layer: Layer, key: str, default: int) -> int:
 def _real(layer: Layer, key: str, default: float) -> float:
     value = layer.config.get(key)
     value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise _refuse(layer, f"{key} {str(value)[:80]}", allowed="a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -HIGHEST <= value <= HIGHEST:
+        raise _refuse(layer, f"{key} {str(value)[:80]}", allowed="a number within float32")
     return float(value)
 
 
@@ -87,7 +87,8 @@ def _weight(layer: Layer, place: Place, role: str, shape: tuple[int, ...]) -> np
     if array is None or array.shape != shape:
         what = f"{role} is missing" if array is None else f"{role} has shape {array.shape}"
         raise FireforgeError("BAD_WEIGHTS", what, where=layer.name[:80], allowed=str(shape))
-    return finite(array.astype(np.float32), layer.name)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+        return finite(array.astype(np.float32), layer.name)
 
 
 def _keep(layer: Layer, place: Place, role: str, array: np.ndarray) -> str:
@@ -195,15 +196,14 @@ def _norm(layer: Layer, place: Place, inputs: Inputs) -> str:
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
     if axis not in (-1, rank - 1):
         raise _refuse(layer, f"axis {str(axis)[:40]}", allowed="the channels")
-    roles = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-    absent = {"gamma": ("scale", np.ones(count, np.float32)), "beta": ("center", np.zeros(count, np.float32))}
-    names = []
-    for ours, theirs in roles.items():
-        flag, plain = absent.get(theirs, ("", None))
-        array = plain if plain is not None and not _flag(layer, flag) else _weight(layer, place, theirs, (count,))
-        if ours == "running_var" and array.min() < 0:
-            raise FireforgeError("BAD_WEIGHTS", "a variance below 0", where=layer.name[:80])
-        names.append(_keep(layer, place, ours, array))
+    mean, variance = (_weight(layer, place, role, (count,)) for role in ("moving_mean", "moving_variance"))
+    if variance.min() < 0:
+        raise FireforgeError("BAD_WEIGHTS", "a variance below 0", where=layer.name[:80])
+    # no larger than what the file was just seen to hold
+    scale = _weight(layer, place, "gamma", (count,)) if _flag(layer, "scale") else np.ones(count, np.float32)
+    shift = _weight(layer, place, "beta", (count,)) if _flag(layer, "center") else np.zeros(count, np.float32)
+    parts = {"weight": scale, "bias": shift, "running_mean": mean, "running_var": variance}
+    names = [_keep(layer, place, ours, array) for ours, array in parts.items()]
     attrs: dict[str, Attr] = {"epsilon": _real(layer, "epsilon", 1e-3)}
     return place.drawing.add("BatchNormalization", (x, *names), name=layer.name, attrs=attrs)
 
@@ -334,6 +334,8 @@ PLAIN: dict[str, tuple[str, dict[str, Attr]]] = {
 
 def _activated(layer: Layer, place: Place, x: str, function: Any) -> str:
     """The tensor behind an activation that is named; a description of one is code of somebody's own."""
+    if function is not None and not isinstance(function, (str, dict)):
+        raise _refuse(layer, f"activation {str(function)[:80]}", allowed=", ".join(sorted(PLAIN)))
     if isinstance(function, dict):
         what = f"activation {str(function.get('class_name'))[:80]} of {layer.kind} is not one of Keras' own names"
         raise FireforgeError("UNSAFE_FILE", what, where=layer.name[:80], allowed=", ".join(sorted(PLAIN)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from fireforge.importers.drawing import finite
 ROLES = ("weight", "bias", "running_mean", "running_var")
 UNUSED = "num_batches_tracked"  # a counter of torch's batch norm, for training alone
 SHOWN = 5  # names in an error
+T = TypeVar("T")
 Layers = dict[str, dict[str, str]]  # layer to role to the tensor's name
 Pairs = list[tuple[str, str]]  # a layer of the file, a layer of the network
 
@@ -81,30 +83,81 @@ def match(
         if _squeezed(array.shape) != _squeezed(tensor.shape):
             what = f"{sources[tensor.name][:80]} has shape {array.shape}"
             raise _bad(what, where, allowed=f"{tensor.shape}, that of {tensor.name}")
-        values = finite(array.astype(np.float32), sources[tensor.name])
-        if tensor.name.endswith("running_var") and values.size and values.min() < 0:
-            raise _bad(f"{sources[tensor.name][:80]} holds a variance below 0", where)
+        values = _sound(array, np.dtype(np.float32), sources[tensor.name], meant=tensor.name, where=where)
         forms[tensor.name] = Dense(values=values.reshape(tensor.shape))  # type: ignore[arg-type]
     return forms, tuple(notes)
 
 
+def match_names(
+    wanted: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], *, where: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The arrays of the names that are wanted, all of them and no others.
+
+    A prefix that all names share ("module.") is left out, and torch's counters of batches.
+
+    Args:
+      wanted: name to an array of the shape and the dtype that are meant.
+      arrays: name to array.
+      where: the file.
+
+    Returns:
+      Name to array in the dtypes of `wanted`, and in its order; notes of what was read otherwise than it stands.
+
+    Raises:
+      FireforgeError: BAD_WEIGHTS, naming what is missing, left over, of another shape or no finite number.
+    """
+    notes: list[str] = []
+    wanted = _uncounted(wanted)
+    given = _unprefixed(_uncounted(arrays), wanted, least=1)
+    _check_whole(given, wanted, where)
+    for name, like in wanted.items():
+        got = given[name]
+        if got.shape != like.shape or (got.dtype.kind == "f") != (like.dtype.kind == "f"):
+            what = f"{name[:80]} is {got.dtype} {got.shape}"
+            raise _bad(what, where, allowed=f"{like.dtype} {like.shape}, that of the network")
+    _note_kinds(given, notes)
+    taken = {name: _sound(given[name], like.dtype, name, meant=name, where=where) for name, like in wanted.items()}
+    return taken, tuple(notes)
+
+
+def _sound(array: np.ndarray, dtype: np.dtype, name: str, *, meant: str, where: str) -> np.ndarray:
+    """A copy in the dtype, refused where it is not finite there, or a variance below 0."""
+    with np.errstate(over="ignore"):
+        values = array.astype(dtype)
+    if meant.endswith("running_var") and values.size and values.min() < 0:
+        raise _bad(f"{name[:80]} holds a variance below 0", where)
+    return finite(values, name)
+
+
+def _note_kinds(arrays: Mapping[str, np.ndarray], notes: list[str]) -> None:
+    kinds = sorted({str(array.dtype) for array in arrays.values() if array.dtype.kind == "f"} - {"float32"})
+    if kinds:
+        notes.append(f"numbers held as {', '.join(kinds)} become float32")
+
+
+def _uncounted(named: Mapping[str, T]) -> dict[str, T]:
+    """What is named, without torch's counters."""
+    return {name: item for name, item in named.items() if name.rpartition(".")[2] != UNUSED}
+
+
 def _floats(arrays: Mapping[str, np.ndarray], notes: list[str], where: str) -> dict[str, np.ndarray]:
     """The arrays without torch's counters; all must be floats."""
-    kept = {name: array for name, array in arrays.items() if name.rpartition(".")[2] != UNUSED}
+    kept = _uncounted(arrays)
     odd = next((name for name, array in kept.items() if array.dtype.kind != "f"), None)
     if odd is not None:
         raise _bad(f"{odd[:80]} holds {kept[odd].dtype}", where, allowed="floats")
-    kinds = sorted({str(array.dtype) for array in kept.values()} - {"float32"})
-    if kinds:
-        notes.append(f"numbers held as {', '.join(kinds)} become float32")
+    _note_kinds(kept, notes)
     return kept
 
 
-def _unprefixed(given: dict[str, np.ndarray], wanted: Mapping[str, object]) -> dict[str, np.ndarray]:
-    """The arrays without the first parts that all their names share, unless the network's names have them."""
+def _unprefixed(given: dict[str, np.ndarray], wanted: Mapping[str, object], *, least: int = 2) -> dict[str, np.ndarray]:
+    """The arrays without the first parts that all their names share, unless the network's names have them.
+
+    A name keeps `least` parts.
+    """
     while given and not given.keys() & wanted.keys():
         heads = {name.partition(".")[0] for name in given}
-        if len(heads) != 1 or any(name.count(".") < 2 for name in given):
+        if len(heads) != 1 or any(name.count(".") < least for name in given):
             break
         given = {name.partition(".")[2]: array for name, array in given.items()}
     return given

@@ -18,11 +18,21 @@ from fireforge.base.model import METADATA_KEY, Tag
 from fireforge.base.onnx_walk import read_onnx, walk_onnx
 from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.table import OPERATORS
-from fireforge.base.validate import validate
+from fireforge.base.validate import MOST_LETTERS, validate
+from fireforge.importers.drawing import MOST_TOLD
 from fireforge.importers.onnx_nodes import Source, attributes_of, shortest
 
 DOMAINS = ("", "ai.onnx")
 OPSETS = (13, 21)  # between these our operators mean the same, or what differs is an attribute that is refused
+# what a Constant holds its numbers in, but for a tensor
+CONSTANTS = {
+    "value_float": (AttributeProto.FLOAT, np.float32),
+    "value_floats": (AttributeProto.FLOATS, np.float32),
+    "value_int": (AttributeProto.INT, np.int64),
+    "value_ints": (AttributeProto.INTS, np.int64),
+}
+# what attributes of another type or length than the operator's, or of 0, make of our rules
+MISFITS = (IndexError, TypeError, ValueError, ArithmeticError)
 Imported = tuple[Graph, dict[str, np.ndarray], Tag | None]
 
 
@@ -95,6 +105,8 @@ class _Reader:
         """One ONNX node."""
         name = proto.name or f"{proto.op_type}{len(self.nodes)}"
         inputs = tuple(self.same.get(item, item) for item in proto.input)
+        if not proto.output:
+            raise _bad(f"node {name[:80]!r} makes nothing", self.where)
         if proto.op_type == "Constant" and proto.domain in DOMAINS:
             self._keep(proto.output[0], self._constant(proto))
             return
@@ -144,13 +156,16 @@ class _Reader:
         )
         try:
             count, attrs = attributes_of(source)
-        except (IndexError, TypeError, ValueError) as error:
+        except MISFITS as error:
             raise _odd(op, name, error) from error
         inputs = inputs[:count]
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
-        while name in self.names:
+        while name in self.names and len(name) <= MOST_LETTERS:
             name += "_"
+        if len(name) > MOST_LETTERS:
+            what, allowed = "a name too long, or that of too many nodes", f"at most {MOST_LETTERS} letters"
+            raise FireforgeError("BAD_GRAPH", what, where=name[:80], allowed=allowed)
         self.names.add(name)
         node = Node(name=name, op=op, inputs=inputs, outputs=outputs, attrs=attrs)
         self.nodes.append(node)
@@ -164,12 +179,11 @@ class _Reader:
             raise FireforgeError("BAD_GRAPH", f"{node.op} with {len(node.inputs)} inputs", where=node.name)
         try:
             made = operator.infer([self.types[name] if name else None for name in node.inputs], filled(node))
-        except (IndexError, TypeError, ValueError) as error:  # attributes of another type than the operator's
+        except MISFITS as error:
             raise _odd(node.op, node.name, error) from error
         except FireforgeError as error:
-            raise FireforgeError(
-                error.code, f"{node.op}: {error.what}", where=node.name, allowed=error.allowed
-            ) from None
+            what = f"{node.op}: {error.what[:MOST_TOLD]}"
+            raise FireforgeError(error.code, what, where=node.name, allowed=error.allowed) from None
         if len(made) != len(node.outputs):
             raise FireforgeError("UNKNOWN_OPERATOR", f"{node.op} with {len(node.outputs)} outputs", where=node.name)
         return made
@@ -182,10 +196,9 @@ class _Reader:
         for item in proto.attribute:
             if item.name == "value":
                 return self._array(item.t)
-            if item.name in ("value_float", "value_floats"):
-                return np.asarray(onnx.helper.get_attribute_value(item), np.float32)
-            if item.name in ("value_int", "value_ints"):
-                return np.asarray(onnx.helper.get_attribute_value(item), np.int64)
+            kind, dtype = CONSTANTS.get(item.name, (None, None))
+            if kind == item.type:
+                return np.asarray(onnx.helper.get_attribute_value(item), dtype)
         raise FireforgeError("UNKNOWN_OPERATOR", "Constant without numbers", where=proto.name or proto.output[0])
 
     def _array(self, tensor: TensorProto) -> np.ndarray:
@@ -244,7 +257,8 @@ def _tag(model: onnx.ModelProto, where: str) -> Tag | None:
 
 
 def _odd(op: str, where: str, error: Exception) -> FireforgeError:
-    return FireforgeError("BAD_GRAPH", f"{op} with inputs or attributes that it cannot have: {error}", where=where[:80])
+    what = f"{op} with inputs or attributes that it cannot have: {str(error)[:MOST_TOLD]}"
+    return FireforgeError("BAD_GRAPH", what, where=where[:80])
 
 
 def _bad(what: str, where: str) -> FireforgeError:

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import read_bytes
 from fireforge.base.graph import Graph
@@ -45,12 +47,28 @@ def import_state_dict(files: Sequence[Path], known: Graph | None) -> Imported:
     path = files[0]
     check_torch_file(path)
     graph = need_known(known, str(path))
+    arrays, notes = read_state_dict(path)
+    weights, more = match(graph, arrays, where=str(path))
+    return Imported(graph=graph, weights=weights, source=path.name, notes=(*notes, *more))
+
+
+def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The arrays of a state dict, and a note for each thing beside them.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Name to array in the file's order, float64, float32, float16 or int64; the notes.
+
+    Raises:
+      FireforgeError: as `import_state_dict`.
+    """
+    check_torch_file(path)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "weights.safetensors"
         notes = tuple(str(note) for note in in_child(CHILD, path, out)["notes"])
-        arrays = read_safetensors(read_bytes(out), where=str(path))
-    weights, more = match(graph, arrays, where=str(path))
-    return Imported(graph=graph, weights=weights, source=path.name, notes=(*notes, *more))
+        return read_safetensors(read_bytes(out), where=str(path)), notes
 
 
 def check_torch_file(path: Path) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.ops.activation import HIGHEST
 from fireforge.base.quant import RANGES, Quantization
 from fireforge.base.tensorform import Affine, Dense, TensorForm
 from fireforge.importers.flat_tables import Flat, Table
@@ -94,6 +95,7 @@ class Tensor:
         low, high = RANGES[self.dtype]
         sizes = {1, self.shape[axis] if 0 <= axis < len(self.shape) else 1}
         good = len(scale) in sizes and len(zero) == len(scale) and np.isfinite(scale).all() and (scale > 0).all()
+        good = good and float(scale.max()) * (high - low) <= HIGHEST  # what the integers mean is finite too
         if not good or (zero < low).any() or (zero > high).any() or table.number(4, "B"):
             raise FireforgeError("BAD_WEIGHTS", "a quantization that its numbers cannot have", where=self.name)
         return Quantization(

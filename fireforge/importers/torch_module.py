@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from fireforge.base.errors import FireforgeError
+from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.graph import DTYPES, Attr, Graph, Node, TensorType
+from fireforge.base.reference import run_reference
+from fireforge.base.rng import rng
 from fireforge.base.validate import validate
 from fireforge.importers.aten import ATEN, VIEWS, Args
+from fireforge.importers.matching import match_names
 
+MOST = 1e-4  # of the largest output, as at the parity gate: float32 in another order of sums
 # calls that check sizes and make nothing
 CHECKS = (
     "sym_size",
@@ -55,6 +59,60 @@ def import_torch(module: nn.Module, example: torch.Tensor | tuple[int, ...]) -> 
     graph = walk.graph()
     validate(graph)
     return graph, {weight.name: walk.arrays[weight.name] for weight in graph.weights}
+
+
+def load_numbers(module: nn.Module, arrays: Mapping[str, np.ndarray], *, where: str) -> tuple[str, ...]:
+    """Give a module the numbers of a file: all of its state but the counters of batch norm, and nothing else.
+
+    Args:
+      module: changed in place.
+      arrays: name to array.
+      where: the file.
+
+    Returns:
+      Notes of what was read otherwise than it stands.
+
+    Raises:
+      FireforgeError: BAD_WEIGHTS, naming what is missing, left over or of another shape.
+    """
+    held = module.state_dict()
+    taken, notes = match_names({name: tensor.cpu().numpy() for name, tensor in held.items()}, arrays, where=where)
+    for name, array in taken.items():
+        held[name].copy_(torch.from_numpy(array))  # into the module itself, past what rewrites older files on loading
+    now = module.state_dict()
+    lost = next((name for name, array in taken.items() if (now[name].cpu().numpy() != array).any()), "")
+    if lost:
+        raise FireforgeError("BAD_WEIGHTS", f"the module does not take {lost[:80]}", where=where)
+    return notes
+
+
+def check_answer(module: nn.Module, graph: Graph, arrays: Mapping[str, np.ndarray], *, where: str) -> None:
+    """Hold a Graph, in plain numpy, against the module that it was made of, on one picture of noise.
+
+    Args:
+      module: answers in eval mode, and stays in it.
+      graph: what `import_torch` made of it.
+      arrays: weight name to array.
+      where: the file.
+
+    Raises:
+      FireforgeError: PARITY, if any output differs by more than MOST of the largest; BAD_MODULE, if the module makes
+        something else than one tensor.
+    """
+    shape = tuple(size for size in graph.inputs[0].shape[1:] if isinstance(size, int))
+    noise = rng(0).standard_normal((1, *shape)).astype(np.float32)
+    module.eval()
+    with torch.no_grad():
+        made = module(torch.from_numpy(noise))
+    if not isinstance(made, torch.Tensor):
+        what = f"it makes {type(made).__name__}"
+        raise FireforgeError("BAD_MODULE", what, where=where, allowed="one tensor (N, classes)")
+    told = made.numpy()
+    got = run_reference(graph, arrays, {graph.inputs[0].name: noise})[graph.outputs[0]]
+    apart, most = float(np.abs(got - told).max()), MOST * float(np.abs(told).max())
+    if not apart <= most:
+        what = f"the graph differs from the module's own answer by {apart:.3g}"
+        raise FireforgeError("PARITY", what, where=where, allowed=f"at most {most:.3g}", exit_code=Exit.PARITY)
 
 
 def _export(module: nn.Module, example: torch.Tensor | tuple[int, ...]) -> torch.export.ExportedProgram:

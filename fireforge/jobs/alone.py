@@ -40,8 +40,39 @@ def ready(path: str, steps: dict[str, Any]) -> np.ndarray:
     return ((pixels - mean) / std).transpose(2, 0, 1)[None]
 
 
+def answered(scores: np.ndarray, labels: list[str], hedge: dict[str, Any] | None) -> tuple[str, float]:
+    """The best label, or the group of classes that (information gain + bonus) * probability prefers to it.
+
+    Args:
+      scores: float (K,), probabilities.
+      labels: K class names.
+      hedge: of the card's "postprocess"; None where answers are classes alone.
+
+    Returns:
+      Name and probability of the answer.
+    """
+    best = int(scores.argmax())
+    found = [(labels[best], np.arange(len(scores)) == best)]
+    if hedge is not None:
+        parents = hedge["tree"]["parents"]
+        holds = {name: np.zeros(len(scores), bool) for name in parents}
+        for name, spans in hedge["tree"]["members"].items():
+            while name:
+                for first, last in spans:
+                    holds[name][first : last + 1] = True
+                name = parents[name]
+        found += sorted(holds.items(), key=lambda item: int(item[1].sum()))
+    worth = []
+    for _, inside in found:
+        rest = 0.0 if inside.all() else max(scores[~inside].sum(), 1e-300)
+        gain = np.log2(len(scores) / inside.sum())
+        worth.append(gain * scores[inside].sum() - (hedge or {}).get("bonus", 0.0) * rest)
+    name, inside = found[int(np.argmax(worth))]
+    return name, min(float(scores[inside].sum()), 1.0)
+
+
 def main(words: list[str]) -> int:
-    """Print a line for each picture: file, label, score.
+    """Print a line for each picture: file, label or group of labels, score.
 
     Args:
       words: pictures, and a model where it is not the one that result.json beside this file names.
@@ -67,8 +98,9 @@ def main(words: list[str]) -> int:
             continue
         logits = session.run(None, inputs)[0][0].astype(np.float64) / post.get("temperature", 1.0)
         scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-        doubt = "none of these, nearest: " if scores.max() < post.get("threshold", 0.0) else ""
-        print(f"{word}  {doubt}{card['labels'][int(scores.argmax())]} {scores.max():.1%}")
+        name, score = answered(scores, card["labels"], post.get("hedge"))
+        doubt = "none of these, nearest: " if score < post.get("threshold", 0.0) else ""
+        print(f"{word}  {doubt}{name} {score:.1%}")
     return failed
 
 

@@ -20,8 +20,9 @@ from fireforge.base.recipes import RECIPES, steps_of
 from fireforge.base.value import Value
 from fireforge.importers.formats import import_files
 from fireforge.importers.imported import Imported
+from fireforge.importers.libraries import import_library, of_library
 from fireforge.jobs.gate import place, write_gated
-from fireforge.jobs.verify import generated
+from fireforge.jobs.verify import shown_pictures
 from fireforge.nets.families import NETWORKS, build_graph
 
 
@@ -31,7 +32,8 @@ class Told(Value):
 
     Args:
       kind: a name of IMPORTERS; "" to tell it by the endings.
-      net: a name of NETWORKS, for files that hold numbers alone.
+      net: for files that hold numbers alone, a name of NETWORKS, or "timm/NAME" or "torchvision/NAME" of a library that
+        is installed.
       classes: outputs of that network; None for its own.
       preprocess: a name of RECIPES, or a .json file of ImageSteps; "" for what the files say.
       labels: a text file, a class a line; "" for what the files say, or numbers.
@@ -61,25 +63,28 @@ class Brought(Value):
     notes: tuple[str, ...]
 
 
-def bring(files: Sequence[str | Path], *, out: str | Path, told: Told | None = None) -> Brought:
+def bring(
+    files: Sequence[str | Path], *, out: str | Path, told: Told | None = None, data: str | None = None
+) -> Brought:
     """Import a model.
 
     Args:
       files: of one model, in any order.
       out: the .onnx file to write.
       told: what the files do not say.
+      data: pictures that go through the parity gate, 200 at most; None for generated ones.
 
     Returns:
       What was written; it passed the parity gate against the numpy reference.
 
     Raises:
       FireforgeError: NO_STEPS, if nobody says how pictures are made ready; BAD_LABELS; CANNOT_WRITE; PARITY; what
-        `import_files` raises.
+        `import_files` and `import_library` raise.
     """
     told = told or Told()
     path = place(out)
-    model, notes = model_of(import_files(files, kind=told.kind, known=_known(told)), told)
-    shown = generated(model.card.preprocess.steps())
+    model, notes = model_of(_read(files, told), told)
+    shown = shown_pictures(data, model.card.preprocess.steps())
     exported, report = write_gated(model, path, pictures=shown, trained=model)
     return Brought(exported=exported, parity=report, notes=notes)
 
@@ -121,6 +126,13 @@ def model_of(found: Imported, told: Told) -> tuple[Model, tuple[str, ...]]:
         source=found.source,
     )
     return Model(graph=found.graph, weights=found.weights, card=card), tuple(notes)
+
+
+def _read(files: Sequence[str | Path], told: Told) -> Imported:
+    """What the files hold, in the network that they name or the user does."""
+    if of_library(told.net):
+        return import_library(files, told.net, kind=told.kind, classes=told.classes)
+    return import_files(files, kind=told.kind, known=_known(told))
 
 
 def _known(told: Told) -> Graph | None:

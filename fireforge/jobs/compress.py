@@ -17,6 +17,7 @@ from fireforge.base.paired import Paired, paired_difference
 from fireforge.base.parity import ParityReport
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import StageReport
+from fireforge.base.trunk import trunk
 from fireforge.base.value import Value
 from fireforge.compress.stages import STAGES
 from fireforge.importers.onnx_file import import_onnx
@@ -26,6 +27,7 @@ from fireforge.jobs.gate import place, write_gated
 from fireforge.jobs.scene import Scene, encoded, look
 from fireforge.runtime.predictor import model_file
 
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 SEED = 0  # of the split of pictures that have no parts
 
 
@@ -46,12 +48,20 @@ class Compressed(Value):
     parity: ParityReport
 
 
-def compress(model: str | Path, data: str, *, out: str | Path | None = None, progress: Progress = silent) -> Compressed:
+def compress(
+    model: str | Path,
+    data: str,
+    *,
+    target: str = "onnx",
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Compressed:
     """Quantize a float file to int8: ranges from training pictures, accuracy from the validation part.
 
     Args:
       model: a float ONNX file with a card, built or imported, or a run's folder.
       data: labelled pictures; their classes are some or all of the model's.
+      target: a name of TARGETS.
       out: the file; None for <name>-int8.onnx beside the model.
       progress: receives updates.
 
@@ -64,14 +74,14 @@ def compress(model: str | Path, data: str, *, out: str | Path | None = None, pro
     """
     source = model_file(model)
     path = place(out or source.with_name(f"{source.stem}-int8.onnx"))
-    trained = read_model(source)
+    trained = read_float(source)
     scene = _scene(data, trained)
     judge = Judge(scene)
     context = context_of(scene, clock=Deadline(), progress=progress, evaluate=judge)
     folded, _ = STAGES["fold"](trained, context)
     made, report = STAGES["int8"](folded, context)
     pictures = [encoded(scene.dataset, int(i)) for i in scene.part("val")[:PARITY]]
-    exported, parity = write_gated(made, path, pictures=pictures, trained=trained)
+    exported, parity = write_gated(made, path, pictures=pictures, trained=trained, target=target)
     lost = paired_difference(judge.right(folded), judge.right(made))
     return Compressed(exported=exported, report=report, lost=lost, parity=parity)
 
@@ -93,6 +103,26 @@ def read_model(path: Path) -> Model:
         do = "fireforge import, which says how it is fed"
         raise FireforgeError("NO_CARD", "the file does not say how it is fed", where=str(path), do=do)
     return Model(graph=graph, weights=dense(arrays), card=tag.card)
+
+
+def read_float(path: Path) -> Model:
+    """The model in a float file of ours, without outputs that served its training alone.
+
+    Args:
+      path: an ONNX file.
+
+    Returns:
+      The model.
+
+    Raises:
+      FireforgeError: BAD_STAGE, if the file holds integers; what `read_model` raises.
+    """
+    model = read_model(path)
+    if any(node.op in QUANTIZERS for node in model.graph.nodes):
+        do = "the float file that it was made of"
+        raise FireforgeError("BAD_STAGE", "the file is quantized already", where=str(path), do=do)
+    graph = trunk(model.graph)
+    return model.replace(graph=graph, weights={weight.name: model.weights[weight.name] for weight in graph.weights})
 
 
 def _scene(data: str, model: Model) -> Scene:

@@ -22,6 +22,7 @@ from fireforge.base.pixels import normalize
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import Facts, RunRecord, StageReport
+from fireforge.base.spec import NetSpec
 from fireforge.base.trunk import trunk
 from fireforge.base.value import canonical_json
 from fireforge.compress.qat import softened
@@ -36,6 +37,7 @@ from fireforge.jobs.gate import write_gated
 from fireforge.jobs.scene import Scene, encoded
 from fireforge.jobs.tune import Tuning, tuner
 from fireforge.nets.families import build_graph
+from fireforge.nets.given import GIVEN
 from fireforge.runtime.measure import measure_fresh
 from fireforge.runtime.onnx_runtime import OnnxSession
 from fireforge.train.weights import read_weights
@@ -263,7 +265,7 @@ def model_of(scene: Scene, record: RunRecord, folder: Path) -> Model:
     weights = read_weights(folder / record.weights, sha256=record.weights_sha256)
     graph = trunk(build_graph(record.trial.spec))
     kept = {weight.name: weights[weight.name] for weight in graph.weights}
-    return Model(graph=graph, weights=dense(kept), card=card_of(scene))
+    return Model(graph=graph, weights=dense(kept), card=_descended(card_of(scene), record.trial.spec))
 
 
 def card_of(scene: Scene) -> Card:
@@ -274,6 +276,15 @@ def card_of(scene: Scene) -> Card:
         labels=scene.dataset.labels,
         source=f"trained from nothing on {_last_part(scene.ref.source)} by fireforge",
     )
+
+
+def _descended(card: Card, spec: NetSpec) -> Card:
+    """The card of a network that was trained before: its source and licence are those of its first numbers as well."""
+    if spec.family != GIVEN:
+        return card
+    first = str(spec.params["source"]) or "a model of unknown source"
+    source = f"{first}; {card.source.replace('trained from nothing', 'trained on')}"
+    return card.replace(source=source, licence=str(spec.params["licence"]))
 
 
 def card_bytes(scene: Scene) -> int:

@@ -16,6 +16,12 @@ from fireforge.base.value import Value
 # extra -> (modules it brings, what it adds); one line for each extra of the package
 EXTRAS = {
     "train": (("torch", "safetensors", "sklearn"), "build, train and export: training on PyTorch, and the digits data"),
+    "import": (("h5py",), "import: the .h5 files of Keras"),
+}
+# package -> what it adds where a user has it; no extra brings it
+OPTIONAL = {
+    "timm": "import --net timm/NAME: its networks, with the numbers of your file",
+    "torchvision": "import --net torchvision/NAME: likewise; timm needs it, too",
 }
 TRY_BARE = ('pip install "fireforge[train]"', "fireforge predict MODEL PICTURE", "fireforge cost squeezenet-1.0")
 TRY_TRAIN = (
@@ -36,6 +42,7 @@ class Checkup(Value):
       threads: that ONNX Runtime and torch may use: the cores of this process.
       providers: of ONNX Runtime.
       missing: extra to what it would add.
+      optional: package of others that is not there, to what it would add.
       advice: three commands to try.
     """
 
@@ -45,6 +52,7 @@ class Checkup(Value):
     threads: int
     providers: tuple[str, ...]
     missing: dict[str, str]
+    optional: dict[str, str]
     advice: tuple[str, ...]
 
 
@@ -63,6 +71,7 @@ def doctor() -> Checkup:
         threads=hardware.cores,
         providers=_providers(),
         missing=missing,
+        optional={name: adds for name, adds in OPTIONAL.items() if find_spec(name) is None},
         advice=TRY_BARE if "train" in missing else TRY_TRAIN,
     )
 

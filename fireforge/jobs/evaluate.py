@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 
 from fireforge.base.answer import Answer
 from fireforge.base.errors import FireforgeError
-from fireforge.base.evaluation import Evaluation, Mistake, PerClass, reliability_bins
+from fireforge.base.evaluation import AlongTree, Evaluation, Mistake, PerClass, reliability_bins
 from fireforge.base.files import write_bytes
+from fireforge.base.hedge import hedge_point, hedged
 from fireforge.base.metrics import (
     accuracy,
     confusion,
@@ -94,24 +96,44 @@ def evaluate(
     """
     predictor = load(model)
     run = _run_of(Path(model))
-    known = _ref_of(run)
-    source = data or (known.source if known else None)
-    if source is None:
-        raise FireforgeError(
-            "NO_DATA", "a file alone does not say on what", where=str(model), do="name a dataset as well"
-        )
-    if known and source == known.source:
-        dataset = open_ref(known)
-    else:
-        dataset = open_dataset(source)
-        check_labels(dataset, predictor.labels)
-        dataset = drop_broken(dataset, progress=progress)
+    dataset, known = data_of(model, data, predictor.labels, progress=progress)
     ids, part = _part(dataset, known)
     asked = ask(predictor, dataset, ids, progress=progress)
     if wrong is not None:
         write_wrong(wrong, asked)
     found = evaluation_of(asked, part=part, name=str(model))
     return found.replace(val_accuracy=_on_validation(run, model_file(model)))
+
+
+def data_of(
+    model: str | Path, data: str | None, labels: tuple[str, ...], *, progress: Progress = silent
+) -> tuple[Dataset, DataRef | None]:
+    """The data that a file is asked about.
+
+    Args:
+      model: an exported file or a run's folder.
+      data: a dataset; None for that of the run.
+      labels: of the model.
+      progress: told how many pictures were looked at.
+
+    Returns:
+      The dataset; and the reference by which the run of the model split it, None where it is not the run's own.
+
+    Raises:
+      FireforgeError: NO_DATA, if no data is named and the model is no run's; BAD_LABELS; what opening the data raises.
+    """
+    known = _ref_of(_run_of(Path(model)))
+    source = data or (known.source if known else None)
+    if source is None:
+        raise FireforgeError(
+            "NO_DATA", "a file alone does not say on what", where=str(model), do="name a dataset as well"
+        )
+    if known and source == known.source:
+        return open_ref(known), known
+    dataset = open_dataset(source)
+    check_labels(dataset, labels)
+    dataset = drop_broken(dataset, progress=progress)
+    return dataset, known if known and known.sha256 == dataset.sha256 else None
 
 
 def evaluate_ids(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, part: str, name: str) -> Evaluation:
@@ -192,6 +214,7 @@ def evaluation_of(asked: Asked, *, part: str, name: str) -> Evaluation:
         refused=int((~accepted).sum()),
         accuracy_accepted=float(right[accepted].mean()) if accepted.any() else None,
         skipped=asked.dataset.ledger()["skipped"],
+        along_tree=_along_tree(asked),
     )
 
 
@@ -233,7 +256,7 @@ def _on_validation(run: RunFolder | None, file: Path) -> float | None:
 
 
 def _part(dataset: Dataset, known: DataRef | None) -> tuple[np.ndarray, str]:
-    if known is not None and known.sha256 == dataset.sha256:
+    if known is not None:
         return split(dataset, known).test, "test"
     if any(sample.part == "test" for sample in dataset.samples):
         return np.array([s.id for s in dataset.samples if s.part == "test"], np.int64), "test"
@@ -265,6 +288,23 @@ def check_labels(dataset: Dataset, labels: tuple[str, ...]) -> None:
 def _few(labels: Sequence[str]) -> str:
     told = ", ".join(map(repr, labels[:NAMED]))
     return told if len(labels) <= NAMED else f"{told} and {len(labels) - NAMED} more"
+
+
+def _along_tree(asked: Asked) -> AlongTree | None:
+    """What the card's hedge makes of the scores; None where it has none."""
+    hedge = asked.predictor.card.postprocess.hedge
+    if hedge is None:
+        return None
+    point, n = hedge_point(asked.scores, asked.truth, hedge), len(asked.truth)
+    return AlongTree(
+        accuracy=point.accuracy,
+        interval=wilson(round(point.accuracy * n), n),
+        bits=point.bits,
+        most_bits=math.log2(hedge.tree.classes),
+        exact=point.exact,
+        bonus=hedge.bonus,
+        refused=int((hedged(asked.scores, hedge)[1] < asked.predictor.card.postprocess.threshold).sum()),
+    )
 
 
 def _per_class(table: np.ndarray) -> PerClass:

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.exported import Exported
-from fireforge.base.files import cannot_write, prove_writable
-from fireforge.base.model import Model
+from fireforge.base.files import cannot_write, prove_writable, write_bytes
+from fireforge.base.model import Card, Model, dense
+from fireforge.base.onnx_walk import read_onnx
 from fireforge.base.parity import ParityReport
+from fireforge.export.retag import retag
 from fireforge.export.targets import TARGETS
+from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.verify import Source, refusal, verify_file
 from fireforge.runtime.runtimes import SUFFIXES
 
@@ -62,10 +66,54 @@ def write_gated(
     Raises:
       FireforgeError: PARITY with exit code 5; CANNOT_WRITE; BAD_USAGE, if no runtime reads files of this name.
     """
+    source = Source(trained=trained, model=model)
+    return _gated(lambda waiting: TARGETS[target](model, waiting), path, pictures, source, note)
+
+
+def retag_gated(source: Path, card: Card, path: Path, *, pictures: Sequence[bytes]) -> tuple[Exported, ParityReport]:
+    """Write a file once more with another card, float or int8; it stands under its name only after it passed the gate.
+
+    Args:
+      source: a file of ours; the bytes of its graph and its numbers are taken as they are.
+      card: the new one.
+      path: as for `write_gated`.
+      pictures: as for `write_gated`.
+
+    Returns:
+      What was written, and the report: it is held to the graph of the source in numpy, and to the new card.
+
+    Raises:
+      FireforgeError: NO_CARD, if the source has none; PARITY with exit code 5; CANNOT_WRITE; BAD_USAGE.
+    """
+    data = read_onnx(source)
+    graph, arrays, tag = import_onnx(data)
+    if tag is None:
+        raise FireforgeError("NO_CARD", "the file does not say how it is fed", where=str(source))
+    new = retag(data, tag.replace(card=card))
+    model = Model(graph=graph, weights=dense(arrays), card=card)
+
+    def write(waiting: Path) -> Exported:
+        return Exported(
+            path=str(write_bytes(waiting, new)),
+            form="int8" if any(node.op == "QuantizeLinear" for node in graph.nodes) else "float32",
+            bytes=len(new),
+            sha256=hashlib.sha256(new).hexdigest(),
+        )
+
+    return _gated(write, path, pictures, Source(trained=model, model=model), None)
+
+
+def _gated(
+    write: Callable[[Path], Exported],
+    path: Path,
+    pictures: Sequence[bytes],
+    source: Source,
+    note: Callable[[ParityReport], None] | None,
+) -> tuple[Exported, ParityReport]:
+    """Write under another name, verify, and rename."""
     path = place(path)
     waiting = path.with_name(f"{path.stem}.refused{path.suffix}")
-    exported = TARGETS[target](model, waiting)
-    source = Source(trained=trained, model=model)
+    exported = write(waiting)
     report = verify_file(waiting, pictures, source=source, sha256=(exported.sha256,))
     if note is not None:
         note(report)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.parity import ParityReport, Tap
+from fireforge.base.plain_hedge import plain_answers
 from fireforge.jobs import alone
 from fireforge.runtime.executed import Executed
 
@@ -74,12 +75,15 @@ def _told(path: Path, pictures: Sequence[bytes]) -> list[str]:
 
 
 def _apart(line: str, executed: Executed, place: int, bound: float) -> float:
-    """By how much a printed score differs from the label's; 1 for a label that is neither best nor nearly so."""
+    """By how much a printed score differs from the answer's; 1 for an answer that is neither best nor nearly so."""
     words, _, share = line.rpartition(" ")
-    scores = executed.scores[place]
-    near = [i for i in np.flatnonzero(scores >= scores.max() - bound) if words.endswith(f" {executed.card.labels[i]}")]
+    scores, labels, hedge = executed.scores[place], executed.card.labels, executed.card.postprocess.hedge
+    near = [(labels[i], float(scores[i])) for i in np.flatnonzero(scores >= scores.max() - bound)]
+    if hedge is not None:
+        due = plain_answers(scores[None], hedge, slack=bound)[0]
+        near = [*(near if "" in due else ()), *((group, p) for group, p in due.items() if group)]
     told = float(share.rstrip("%")) / 100
-    return min((abs(told - float(scores[i])) for i in near), default=1.0)
+    return min((abs(told - p) for name, p in near if words.endswith(f" {name}")), default=1.0)
 
 
 def _plain(data: bytes) -> bool:

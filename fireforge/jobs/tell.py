@@ -54,6 +54,7 @@ def checkup(found: Checkup) -> list[str]:
         f"providers     {', '.join(found.providers) or 'ONNX Runtime does not load'}",
     ]
     lines += [f"missing       fireforge[{name}] adds {adds}" for name, adds in found.missing.items()]
+    lines += [f"optional      {name} adds {adds}" for name, adds in found.optional.items()]
     return [*lines, "", "try", *(f"  {command}" for command in found.advice)]
 
 
@@ -144,6 +145,14 @@ def evaluation(found: Evaluation) -> list[str]:
     if found.threshold:
         rest = "" if found.accuracy_accepted is None else f", {found.accuracy_accepted:.2%} of the others are right"
         lines.append(f"{NONE_OF_THESE}: {found.refused:,} answers with a score below {found.threshold:.3g}{rest}")
+    if found.along_tree:
+        tree = found.along_tree
+        lines.append(
+            f"along the tree: {tree.accuracy:.2%} of the answers hold the true class (95 % interval"
+            f" {tree.interval[0]:.1%} to {tree.interval[1]:.1%}); {tree.bits:.2f} bits of {tree.most_bits:.2f};"
+            f" {tree.exact:.1%} of the answers are a class"
+            + (f"; {tree.refused:,} are {NONE_OF_THESE}" if found.threshold else "")
+        )
     if found.skipped:
         told = ", ".join(f"{count:,} {code}" for code, count in found.skipped.items())
         lines.append(f"not used: {told}; fireforge inspect lists them")

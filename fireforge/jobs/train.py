@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fireforge.base.errors import lookup
+from fireforge.base.graph import Graph
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
 from fireforge.base.settings import Settings
@@ -43,26 +45,55 @@ def train(
     with RunFolder(folder) as run:
         begin(run, scene, seed=settings.seed, settings=settings)
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
+        graph = build_graph(spec)
         trial = Trial(
             spec=spec,
-            recipe=_recipe(settings, scene),
+            recipe=recipe_of(settings, scene, law=fitted, graph=graph),
             data=scene.ref,
             preprocess=scene.preprocess,
             seed=settings.seed,
-            cost=count(build_graph(spec)),
+            cost=count(graph),
         )
-        record = run.trials().get(trial.digest())
-        if record is None:
-            ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
-            record = run_trial(trial, folder=run.path, ready=ready, device=settings.device, progress=progress)
-            record = record.replace(command=command_line())
-            run.journal.append("trial", record.to_json())
-        keep_winner(run, record)
-        write_report(run.path)
+        record = train_one(run, trial, scene, device=settings.device, progress=progress)
     return record, folder
 
 
-def _recipe(settings: Settings, scene: Scene) -> Recipe:
+def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progress: Progress) -> RunRecord:
+    """Train the one trial of a run, unless it is trained, and write the run's files.
+
+    Args:
+      run: entered and begun.
+      trial: what to train.
+      scene: the data.
+      device: see `fireforge.train.world.make_world`.
+      progress: receives one update an epoch.
+
+    Returns:
+      The record.
+    """
+    record = run.trials().get(trial.digest())
+    if record is None:
+        ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
+        record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress)
+        record = record.replace(command=command_line())
+        run.journal.append("trial", record.to_json())
+    keep_winner(run, record)
+    write_report(run.path)
+    return record
+
+
+def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], graph: Graph) -> Recipe:
+    """The recipe that a law gives for the data, with what the settings say otherwise.
+
+    Args:
+      settings: epochs, batch and lr are used.
+      scene: the data.
+      law: of `fireforge.train.recipe`, from Traits and epochs.
+      graph: of the network.
+
+    Returns:
+      The recipe.
+    """
     size_px = min(scene.input_shape[1:])
     traits = Traits(
         samples=len(scene.part("train")),
@@ -70,8 +101,9 @@ def _recipe(settings: Settings, scene: Scene) -> Recipe:
         size_px=size_px,
         kept_px=max(size_px, scene.shorter_px()),
         mirror=mirrors(scene),
+        normed=any(node.op == "BatchNormalization" for node in graph.nodes),
     )
-    recipe = fitted(traits, epochs=settings.epochs)
+    recipe = law(traits, epochs=settings.epochs)
     if settings.batch is not None:
         recipe = recipe.replace(batch=settings.batch)
     return recipe if settings.lr is None else recipe.replace(lr=settings.lr)

@@ -20,6 +20,7 @@ from fireforge.base.parity import ParityReport
 from fireforge.base.pixels import encode_png
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import golden_bytes
+from fireforge.data.check import drop_broken
 from fireforge.data.open import open_dataset
 from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.program import with_program
@@ -70,13 +71,26 @@ def verify(model: str | Path, data: str | None = None, *, pictures: int = MOST) 
       The report, also where it did not pass; `refusal` makes an error of it.
     """
     path = model_file(model)
-    if data is None:
-        shown = generated(load(path).card.preprocess.steps())
-    else:
-        dataset = open_dataset(data)
-        ids = np.linspace(0, len(dataset.samples) - 1, min(pictures, len(dataset.samples))).astype(int)
-        shown = [encoded(dataset, int(i)) for i in ids]
+    shown = shown_pictures(data, load(path).card.preprocess.steps(), most=pictures)
     return verify_file(path, shown, sha256=_told(path))
+
+
+def shown_pictures(data: str | None, steps: ImageSteps, *, most: int = MOST) -> list[bytes]:
+    """What a file is verified on.
+
+    Args:
+      data: a dataset, of which pictures are taken evenly; None for the generated golden inputs.
+      steps: of the file's preprocessing.
+      most: pictures of the dataset.
+
+    Returns:
+      Image files' bytes, at least one.
+    """
+    if data is None:
+        return generated(steps)
+    dataset = drop_broken(open_dataset(data))
+    ids = np.linspace(0, len(dataset.samples) - 1, min(most, len(dataset.samples))).astype(int)
+    return [encoded(dataset, int(i)) for i in ids]
 
 
 def verify_file(
@@ -107,7 +121,7 @@ def verify_file(
     if sha256:
         seals["file"] = set(sha256) == {sha256_of_file(path)}
     golden = Golden.from_json(tag.golden) if tag is not None and tag.golden else None
-    own = Reference(graph=graph, arrays=arrays, card=executed.card)
+    own = Reference(graph=graph, arrays=arrays, card=executed.card if tag is None else tag.card)
     reference = dataclasses.replace(own if source is None else source.reference(), held=(graph, arrays))
     report = compare(executed, reference, pictures, golden=golden, seals=seals, model=str(path))
     return with_program(report, path, pictures, executed)

@@ -24,6 +24,7 @@ from fireforge.nets import (
 )
 from fireforge.nets.convnet import convnet, small_convnet
 from fireforge.nets.fillers import Filler
+from fireforge.nets.given import GIVEN, given
 from fireforge.nets.mobilenet import mobilenet, mobilenet_v2, small_mobilenet
 
 FAMILIES: dict[str, Callable[[NetSpec], Graph]] = {
@@ -145,12 +146,12 @@ def build_graph(spec: NetSpec) -> Graph:
       spec: family, parameters, classes and input shape.
 
     Returns:
-      The Graph; equal specifications give equal graphs.
+      The Graph; equal specifications give equal graphs. A specification of the family "given" holds its own.
 
     Raises:
       FireforgeError: UNKNOWN_NAME or BAD_SPEC, if the family or a parameter is unknown, or they make no network.
     """
-    return lookup(FAMILIES, spec.family, "network family")(spec)
+    return given(spec) if spec.family == GIVEN else lookup(FAMILIES, spec.family, "network family")(spec)
 
 
 def fillers_of(spec: NetSpec) -> tuple[Filler, ...]:

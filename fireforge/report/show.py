@@ -10,6 +10,7 @@ from fireforge.base.budget import LIMITS
 from fireforge.base.spec import NetSpec
 from fireforge.base.units import show_bytes
 
+LONG = 60  # letters of a parameter that are still told
 NONE = "–"  # what stands where nothing was measured
 # limit -> what it limits, in words
 LIMIT_WORDS = {
@@ -131,8 +132,15 @@ def spec_words(spec: NetSpec, *, only: Collection[str] | None = None) -> str:
 
 
 def params_words(spec: NetSpec, *, only: Collection[str] | None = None) -> str:
-    """The parameters of a NetSpec as "base=16, blocks=4"; arguments as for `spec_words`."""
-    return ", ".join(f"{key}={value}" for key, value in spec.params.items() if only is None or key in only)
+    """The parameters of a NetSpec as "base=16, blocks=4", long texts by their length; arguments as for `spec_words`."""
+    told = {key: value for key, value in spec.params.items() if only is None or key in only}
+    return ", ".join(
+        f"{key}={value if len(str(value)) <= LONG else _letters(str(value))}" for key, value in told.items()
+    )
+
+
+def _letters(text: str) -> str:
+    return f"{len(text):,} letters"
 
 
 def _quantity(name: str, value: float | None, digits: int) -> str:

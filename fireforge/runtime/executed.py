@@ -43,6 +43,9 @@ class Executed:
       golden: outputs (3, K) for the golden inputs; without rows where there are none.
       error: why nothing was answered; "".
       look: gives the arrays of the taps of some of the pictures.
+      groups: the group that was the answer for each, "" where a class was.
+      sure: the score of the answer for each.
+      accepted: whether the answer was accepted, for each.
     """
 
     card: Card
@@ -53,6 +56,9 @@ class Executed:
     golden: np.ndarray
     error: str
     look: Look
+    groups: Sequence[str] = ()
+    sure: Sequence[float] = ()
+    accepted: Sequence[bool] = ()
 
 
 class _Witness:
@@ -116,7 +122,7 @@ def execute_fresh(path: Path, pictures: Sequence[bytes], *, reader: str = READER
         taps, seen = _ask(path, pictures, reader, list(which))
         return [{tap: seen[f"{row}/{tap}"] for tap in names} for row, names in enumerate(taps)]
 
-    given = {"digests": found["digests"], "best": found["best"], "error": found["error"]}
+    given = {name: found[name] for name in ("digests", "best", "groups", "sure", "accepted", "error")}
     return Executed(card=Card.from_json(found["card"]), look=look, **given, **arrays)
 
 
@@ -147,7 +153,15 @@ def _run(
     witness = _Witness(predictor.session, predictor.card, lambda batch: fed.extend(keep(row) for row in batch))
     watched = Predictor(witness, predictor.card, note=note)
     none = np.zeros((0, 0))
-    made: dict[str, Any] = {"outputs": none, "scores": none, "golden": none, "best": []}
+    made: dict[str, Any] = {
+        "outputs": none,
+        "scores": none,
+        "golden": none,
+        "best": [],
+        "groups": [],
+        "sure": [],
+        "accepted": [],
+    }
     _tried(lambda: watched.predict(pictures[0]))
     alone = len(witness.gave)
     made["error"] = _tried(lambda: made.update(_answered(watched, list(pictures[1:]))))
@@ -173,7 +187,13 @@ def _answered(watched: Predictor, pictures: list[bytes]) -> dict[str, Any]:
         for label, score in zip(told.labels, told.scores):
             if free[label]:
                 row[free[label].pop()] = score
-    return {"scores": scores, "best": [told.labels[0] for told in answers]}
+    return {
+        "scores": scores,
+        "best": [told.labels[0] for told in answers],
+        "groups": [told.group for told in answers],
+        "sure": [told.score for told in answers],
+        "accepted": [told.accepted for told in answers],
+    }
 
 
 def _tried(act: Callable[[], object]) -> str:
@@ -200,8 +220,8 @@ def main() -> int:
             return [list(row) for row in taps]
         found = execute(predictor, pictures)
         np.savez(folder / "seen.npz", outputs=found.outputs, scores=found.scores, golden=found.golden)
-        told = {"digests": list(found.digests), "best": list(found.best), "error": found.error}
-        return {**told, "card": predictor.card.to_json()}
+        told = {name: list(getattr(found, name)) for name in ("digests", "best", "groups", "sure", "accepted")}
+        return {**told, "error": found.error, "card": predictor.card.to_json()}
 
     return answer(work)
 

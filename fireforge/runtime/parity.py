@@ -3,7 +3,7 @@
 
 Two executions that share no code after the file's bytes have become pixels. The file is executed by its own reader, the
 predictor as users run it (`fireforge.runtime.executed`). The reference is slow and plain: the steps written a second
-time (`fireforge.base.plain`), the numpy meaning of the graph, softmax and labels by the model's card.
+time (`fireforge.base.plain`), the numpy meaning of the graph, softmax, labels and groups by the model's card.
 
 In float, outputs agree to the rounding of sums in another order. In int8 a runtime sums integers and rounds once, where
 the reference rounds products of floats; a sum that falls between two steps of a scale may come out one step apart, and
@@ -26,6 +26,8 @@ from fireforge.base.graph import Graph
 from fireforge.base.model import Card
 from fireforge.base.parity import ParityReport, Tap
 from fireforge.base.plain import plain_scores, plain_taps
+from fireforge.base.plain_hedge import plain_answers
+from fireforge.base.postprocess import Postprocess
 from fireforge.base.reference import run_reference
 from fireforge.runtime.difference import difference_png
 from fireforge.runtime.executed import Executed, probe
@@ -199,6 +201,7 @@ def _compare(
     scores = plain_scores(got, card.postprocess.temperature)
     told = _by_label(executed.scores[start : start + len(taps)], executed.card.labels, card.labels)
     found.note("post", _absolute(_by_label(scores, card.labels, card.labels), told), POST_BOUND, (scores, told))
+    found.note("post", _answers_apart(scores, start, executed, card.postprocess), POST_BOUND)
     if reference.quantized and reference.held is not None:
         want = run_integers(*reference.held, {executed.card.preprocess.input: feeds[card.preprocess.input]})[name]
     margin = (INT8_TIE if reference.quantized else FLOAT_BOUND) * float(np.abs(want).max())
@@ -220,6 +223,20 @@ def _by_label(scores: np.ndarray, labels: Sequence[str], wanted: Sequence[str]) 
         given = -np.sort(-scores[:, columns.get(label, [])], axis=1)[:, : len(places)]
         out[:, places[: given.shape[1]]] = given
     return out
+
+
+def _answers_apart(scores: np.ndarray, start: int, executed: Executed, post: Postprocess) -> float:
+    """The greatest difference of answers' probabilities from those due; 1 for a wrong group, or one wrongly refused."""
+    told = list(zip(executed.groups, executed.sure, executed.accepted))[start : start + len(scores)]
+    if len(told) < len(scores):
+        return 1.0
+    classes = [{"": float(row.max())} for row in scores]
+    due = classes if post.hedge is None else plain_answers(scores, post.hedge)
+    found = [abs(sure - row[group]) if group in row else 1.0 for (group, sure, _), row in zip(told, due)]
+    clear = [
+        (sure >= post.threshold, accepted) for _, sure, accepted in told if abs(sure - post.threshold) > POST_BOUND
+    ]
+    return max(*found, *(float(wanted != got) for wanted, got in clear), 0.0)
 
 
 def _golden(golden: Golden, executed: Executed) -> float:

@@ -9,6 +9,7 @@ from fireforge.base.trial import Augment, Recipe
 
 FEW = 5_000  # training pictures below which samples are blended
 MIXED_EPOCHS = 20  # epochs from which strong variation pays
+ADAM_LR = 5e-5  # of a trained network without batch norms
 ROOM = 1.3  # side of the kept training pictures over that of the input, where crops are taken from them
 
 
@@ -22,6 +23,7 @@ class Traits:
       size_px: shorter side of the input.
       kept_px: shorter side of most pictures, as they are stored; equal to size_px where they are not reduced.
       mirror: whether a mirrored picture keeps its class; digits and text do not.
+      normed: whether the network has batch norms.
     """
 
     samples: int
@@ -29,6 +31,7 @@ class Traits:
     size_px: int
     kept_px: int
     mirror: bool = False
+    normed: bool = True
 
 
 def fitted(traits: Traits, *, epochs: int) -> Recipe:
@@ -45,6 +48,28 @@ def fitted(traits: Traits, *, epochs: int) -> Recipe:
         return photographs(traits, epochs=epochs)
     recipe = small_images(samples=traits.samples, size_px=traits.size_px, epochs=epochs, mirror=traits.mirror)
     return natural(recipe, traits) if traits.channels == 3 and traits.mirror else recipe
+
+
+def gentle(traits: Traits, *, epochs: int) -> Recipe:
+    """The recipe for a network that is trained already: a tenth of the rate of `fitted`, nothing blended.
+
+    Without batch norms the size of the gradients is that of the inputs, which some feed as pixel values of 0 to 255:
+    such a network is trained by AdamW, whose steps do not depend on it.
+
+    Args:
+      traits: of the data.
+      epochs: passes over it.
+
+    Returns:
+      The recipe.
+
+    Source:
+      Girshick et al. 2014, section 2.3, fine-tune at a tenth of the rate of the first training; Loshchilov and Hutter
+      2019 (AdamW).
+    """
+    recipe = fitted(traits, epochs=epochs)
+    recipe = recipe.replace(lr=recipe.lr / 10, augment=recipe.augment.replace(mixup=0.0, cutout_px=0))
+    return recipe if traits.normed else recipe.replace(optimizer="adamw", lr=ADAM_LR)
 
 
 def small_images(*, samples: int, size_px: int, epochs: int, mirror: bool = False) -> Recipe:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
+import multiprocessing.context
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -29,6 +31,15 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = getattr(typer.main.get_command(app), "commands")  # noqa: B009
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+START = """
+import os, sys, warnings
+os.chdir({folder!r})
+sys.stdout = sys.stderr = open("told.txt", "w", buffering=1)
+assert "fireforge" not in sys.modules  # a page imports what it uses
+warnings.simplefilter("error")
+"""
 
 
 def page_name(page: Path) -> str:
@@ -73,18 +84,33 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def processes() -> Iterator[multiprocessing.context.ForkServerContext]:
+    """Fresh processes that have torch, which takes most of their time, and nothing of fireforge."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch._dynamo"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield context
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if list(blocks(p, "python"))], ids=page_name)
-def test_python_of_a_page_runs_in_order(page: Path, run: Path, tmp_path: Path) -> None:
+def test_python_of_a_page_runs_in_order(
+    page: Path, run: Path, processes: multiprocessing.context.ForkServerContext, tmp_path: Path
+) -> None:
     """In a process and a folder of its own; a block may use what the blocks before it made."""
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     lines = [
         f"exec(compile({text!r}, {f'{page.name} line {line}'!r}, 'exec'))" for line, text in blocks(page, "python")
     ]
-    (tmp_path / "blocks.py").write_text("\n".join(lines))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "error", "blocks.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    (tmp_path / "blocks.py").write_text("\n".join([START.format(folder=str(tmp_path)), *lines]))
+    process = processes.Process(
+        target=runpy.run_path, args=(str(tmp_path / "blocks.py"),), kwargs={"run_name": "__main__"}
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "told.txt").read_text()[-2000:]
 
 
 @pytest.mark.slow

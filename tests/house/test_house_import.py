@@ -19,6 +19,8 @@ VERBS = {
     "doctor",
     "evaluate",
     "export",
+    "finetune",
+    "hedge",
     "import",
     "inspect",
     "pack",

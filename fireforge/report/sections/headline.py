@@ -9,6 +9,7 @@ import fireforge.report.parts as parts
 import fireforge.report.show as show
 from fireforge.base.answer import Answer
 from fireforge.base.budget import Budget, Verdict, judge
+from fireforge.base.record import RunRecord
 from fireforge.base.units import show_bytes
 from fireforge.report.markup import Markup, join, tag
 from fireforge.report.run import Run
@@ -56,8 +57,18 @@ def _beaten(answer: Answer) -> Markup | None:
     )
 
 
+def _trained(run: Run, best: RunRecord) -> Markup:
+    """What a training of one network says in the place of an answer: it looks for none."""
+    told = f"{show.percent(best.accuracy)} on the validation part. "
+    return tag(
+        "p", tag("strong", "One network, trained alone: "), told, "fireforge export writes its file.", class_="lead"
+    )
+
+
 def _interrupted(run: Run) -> Markup:
     best = run.best()
+    if best is not None and run.start is not None and run.start.settings is not None:
+        return _trained(run, best)
     told = f"{len(run.trials)} trials finished"
     if best is not None:
         told += f"; the best so far has {show.percent(best.accuracy)} on the validation part"

@@ -17,7 +17,7 @@ from fireforge.base.canonical import graph_digest
 from fireforge.base.errors import FireforgeError
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.reference import run_reference
-from fireforge.importers import caffe_wire
+from fireforge.importers import caffe_pen, caffe_wire
 from fireforge.importers.caffe_model import import_caffe, network
 from fireforge.importers.caffe_writer import caffemodel_bytes, rewritten
 from fireforge.nets.families import NETWORKS, build_graph
@@ -290,6 +290,12 @@ WRONG = {
         "BAD_WEIGHTS",
         "10 numbers",
     ),
+    "doubles beyond float32": (
+        INPUT + FC,
+        v2_model(old_blob(W.astype(np.float64) * 1e300, double=True), new_blob(B)),
+        "BAD_WEIGHTS",
+        "infinity",
+    ),
     "a shape of 2^60": (
         INPUT + FC,
         v2_model(field(7, field(1, varint(2**60) + bytes([4]))) + field(5, bytes(40)), new_blob(B)),
@@ -340,6 +346,13 @@ WRONG = {
     "no input sizes": ('input: "data"' + FC, None, "BAD_MODEL_FILE", "without sizes"),
     "sizes of zero": (INPUT.replace("dim: 2", "dim: 0") + FC, None, "BAD_MODEL_FILE", "input 'data' of shape"),
     "sizes below zero": (INPUT.replace("dim: 2", "dim: -1") + FC, None, "BAD_MODEL_FILE", "input 'data' of shape"),
+    "sizes that no memory holds": (INPUT.replace("dim: 2", "dim: 200000") + FC, None, "BAD_MODEL_FILE", "numbers"),
+    "maps that no memory holds": (
+        one("Deconvolution", "convolution_param { num_output: 9 kernel_size: 20000 }"),
+        None,
+        "BAD_GRAPH",
+        "ConvTranspose makes",
+    ),
     "data of unknown size": (
         'layer { name: "d" type: "Data" top: "data" data_param { source: "../../x" } }' + FC,
         MODELS["V2"],
@@ -359,6 +372,8 @@ WRONG = {
     "no prototxt": ("layer { name: 'x' ", None, "BAD_MODEL_FILE", "not a prototxt"),
     "a number that is none": (INPUT.replace("dim: 2", "dim: two") + FC, None, "BAD_MODEL_FILE", "not a prototxt"),
     "a deep nest": ("a {" * 3000, None, "BAD_MODEL_FILE", "nested deeper"),
+    "a deep nest behind a hash in quotes": ('a { b: "#" ' * 3000, None, "BAD_MODEL_FILE", "nested deeper"),
+    "a deep nest behind ends in a comment": ("a { # }\u2028}\f}\r}\n" * 3000, None, "BAD_MODEL_FILE", "nested deeper"),
     "UTF-16": ((INPUT + FC).encode("utf-16"), None, "BAD_MODEL_FILE", "n.prototxt"),
     "Latin 1": (b'name: "\xe9"', None, "BAD_MODEL_FILE", "UTF-8"),
     "a web page": ("<!DOCTYPE html><html>", None, "BAD_MODEL_FILE", "web page"),
@@ -399,6 +414,14 @@ def test_many_empty_messages_are_refused_before_they_are_made(tmp_path: Path, mo
     for flood in (b"\xa2\x06\x00" * 1001, field(100, field(143, b"\x0a\x00" * 1001)), field(100, b"\x18\x01" * 1001)):
         with pytest.raises(FireforgeError, match="more than 1000 fields"):
             bring(tmp_path, INPUT + FC, flood)
+
+
+def test_too_many_nodes_are_refused_while_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One layer can ask for thousands."""
+    monkeypatch.setattr(caffe_pen, "MOST_NODES", 100)
+    bottoms = 'bottom: "data" ' * 102
+    with pytest.raises(FireforgeError, match=r"BAD_GRAPH.*more than 100 nodes"):
+        bring(tmp_path, INPUT + f'layer {{ name: "e" type: "Eltwise" {bottoms} top: "e" }}')
 
 
 def test_floods_of_layers_end_soon(tmp_path: Path) -> None:

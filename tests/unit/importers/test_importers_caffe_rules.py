@@ -212,6 +212,15 @@ def test_batch_norm_and_scale(tmp_path: Path, factor: float, scaled: str) -> Non
     assert ("Mul" in ops) == (scaled == "read twice")
 
 
+@pytest.mark.parametrize(("factor", "mean"), [(1e-45, 1.0), (1e-45, 0.0), (1e-3, 3e38), (np.nan, 1.0)])
+def test_a_factor_that_makes_statistics_infinite_is_refused(tmp_path: Path, factor: float, mean: float) -> None:
+    """And no warning is given beside, which pytest would make an error of."""
+    x = numbers(2, 3, 4, 4).astype(np.float32)
+    blobs = [np.full(3, mean, np.float32), np.ones(3, np.float32), np.asarray([factor], np.float32)]
+    with pytest.raises(FireforgeError, match=r"BAD_WEIGHTS: bn.running_mean: NaN or infinity"):
+        through(tmp_path, layer("BatchNorm", top="y", name="bn"), x, x, {"bn": blobs})
+
+
 def relu(x):
     return np.maximum(x, 0)
 

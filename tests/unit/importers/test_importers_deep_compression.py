@@ -130,6 +130,17 @@ def test_counts_that_lie_are_refused_before_anything_is_made(tmp_path: Path, cou
         read(tmp_path, np.asarray([count], "<u4").tobytes() + data[4:])
 
 
+@pytest.mark.parametrize(("kernel", "units"), [("kernel_size: 3", 10**6), ("kernel_h: 10000 kernel_w: 10000", 5)])
+def test_a_prototxt_of_far_more_weights_than_the_file_tells_of_is_refused(
+    tmp_path: Path, kernel: str, units: int
+) -> None:
+    """Their zeros would fill the memory: 12 million, and 600 million, where the file has 2 kB."""
+    text = FULL.replace("kernel_size: 3", kernel).replace("num_output: 5", f"num_output: {units}")
+    text = text.replace("dim: 4 input_dim: 4", "dim: 10001 input_dim: 10001") if units == 5 else text
+    with pytest.raises(FireforgeError, match=r"BAD_MODEL_FILE.*weights for \d+ bytes"):
+        read(tmp_path, small_file()[0], text)
+
+
 def test_places_behind_the_weight_are_refused(tmp_path: Path) -> None:
     body = np.asarray([4, 0], "<u4").tobytes() + bytes(1024 + 12) + bytes([1, 1, 1, 1]) + nibbles([15] * 4)
     with pytest.raises(FireforgeError, match="place 63 of 54"):

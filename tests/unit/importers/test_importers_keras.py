@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.reference import run_reference
 from fireforge.importers import keras_h5, keras_open
 from fireforge.importers.imported import Imported
+from fireforge.importers.keras_config import layers_of
 from fireforge.importers.keras_h5 import import_keras
 
 h5py = pytest.importorskip("h5py")
@@ -199,14 +201,23 @@ def circle() -> dict[str, Any]:
         (sequential(layer("InputLayer", "x", batch_shape=[None, None, 4, 2]), GAP, HEAD), NUMBERS,
          "BAD_MODEL_FILE", "shape"),
         (sequential(source((4, 4, 2)), GAP, HEAD), {}, "BAD_WEIGHTS", "kernel is missing"),
+        (sequential(source((4, 4, 2)), layer("BatchNormalization", "n", scale=False, center=False), GAP, HEAD), NUMBERS,
+         "BAD_WEIGHTS", "moving_mean is missing"),
         (sequential(source((4, 4, 2)), GAP, HEAD), {"d": {"kernel": draw(3, 2)}}, "BAD_WEIGHTS", "(3, 2)"),
         (sequential(source((4, 4, 2)), GAP, HEAD), {"d": {"kernel": draw(2, 3) * np.nan}}, "BAD_WEIGHTS", "NaN"),
+        (sequential(source((4, 4, 2)), GAP, HEAD), {"d": {"kernel": np.full((2, 3), 1e300)}}, "BAD_WEIGHTS", "NaN"),
+        (sequential(source((4, 4, 2)), layer("ReLU", "l", negative_slope=10**400), GAP, HEAD), NUMBERS,
+         "UNKNOWN_OPERATOR", "within float32"),
         (sequential(source((4, 4, 2)), GAP, HEAD), {**NUMBERS, "e": {"bias": draw(3)}}, "BAD_WEIGHTS", "left over: e"),
         (sequential(source((4, 4, 2)), layer("Flatten", "f"), layer("BatchNormalization", "n"), HEAD), NUMBERS,
          "UNKNOWN_OPERATOR", "laid flat"),
         (sequential(source((4, 4, 2)), GAP, {**HEAD, "config": {**HEAD["config"], "units": 1}}),
          {"d": {"kernel": draw(2, 1)}}, "BAD_GRAPH", "yes or no"),
         (circle(), NUMBERS, "BAD_MODEL_FILE", "no layer before it makes"),
+        (sequential(source((4, 4, 2)), layer("Activation", "l", activation=["relu"]), GAP, HEAD), NUMBERS,
+         "UNKNOWN_OPERATOR", "['relu']"),
+        ({"class_name": "Functional", "config": {"layers": [{**source((4, 4, 2)), "inbound_nodes": 7}]}}, {},
+         "BAD_MODEL_FILE", "reads 7"),
         ({"class_name": "Mystery", "config": {"layers": [source((4, 4, 2))]}}, {}, "UNKNOWN_OPERATOR", "Mystery"),
         ({"class_name": "Sequential"}, {}, "BAD_MODEL_FILE", "no layers"),
         ("{" * 2000, {}, "BAD_MODEL_FILE", "no JSON"),
@@ -222,6 +233,18 @@ def test_what_cannot_be_is_refused_by_name(
         imported(tmp_path, config, arrays)
     assert error.value.code == code
     assert told in error.value.line()
+
+
+def test_layers_are_put_in_order_soon_and_those_of_one_round_as_the_file_has_them() -> None:
+    """A chain from its end to its begin, which sorting by rounds over all layers would take a minute for."""
+    chain = [{**layer("ReLU", f"r{i}"), "inbound_nodes": inbound(f"r{i - 1}" if i else "x")} for i in range(15_000)]
+    twins = [{**layer("ReLU", name), "inbound_nodes": inbound("x")} for name in ("b", "a")]
+    rows = [*reversed(chain), *twins, source((4, 4, 2))]
+    start = time.process_time()
+    config = {"class_name": "Functional", "config": {"layers": rows, "output_layers": [["a", 0, 0]]}}
+    names = [found.name for found in layers_of(config, where="here")[0]]
+    assert time.process_time() - start < 3
+    assert names == ["x", "r0", "b", "a", *(f"r{i}" for i in range(1, 15_000))]
 
 
 def good(path: Path) -> None:

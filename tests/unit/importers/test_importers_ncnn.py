@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,7 @@ INPUT = "Input data 0 1 data 0=3 1=3 2=2"
         ([INPUT, "ReLU r 1 2 data a b"], b"", "BAD_MODEL_FILE", "outputs: a, b"),
         ([INPUT, "ReLU r 1 1 data a 0=nan"], b"", "BAD_MODEL_FILE", "0=nan"),
         ([INPUT, "ReLU r 1 1 data a -23301=5,1"], b"", "BAD_MODEL_FILE", "-23301=5,1"),
+        ([INPUT, f"ReLU {'r' * 600} 1 1 data a"], b"", "BAD_GRAPH", "too long"),
     ],
 )
 def test_what_lies_is_refused(tmp_path: Path, lines: list[str], content: bytes, code: str, told: str) -> None:
@@ -229,6 +231,15 @@ def test_what_lies_is_refused(tmp_path: Path, lines: list[str], content: bytes, 
         imported(tmp_path, lines, content)
     assert error.value.code == code
     assert told in error.value.line()
+
+
+def test_layers_that_are_all_called_alike_are_refused_soon(tmp_path: Path) -> None:
+    """20,000 names with 0 to 19,999 underscores behind them would take an hour."""
+    lines = [f"ReLU r 1 1 {f'b{i - 1}' if i else 'data'} b{i}" for i in range(19_000)]
+    start = time.process_time()
+    with pytest.raises(FireforgeError, match=r"BAD_GRAPH: r_*: .*too many layers"):
+        imported(tmp_path, [INPUT, *lines], b"")
+    assert time.process_time() - start < 5
 
 
 def test_both_files_are_needed_and_the_param_must_be_text(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -195,6 +197,9 @@ def test_a_torch_module_written_by_hand_in_onnx_comes_in(tmp_path):
         (one_node("Split", [], axis=7, outputs=2), "BAD_GRAPH", "Split"),
         (one_node("Softmax", [], axis=[1, 2]), "BAD_GRAPH", "Softmax"),
         (one_node("MaxPool", [], kernel_shape=3), "BAD_GRAPH", "MaxPool"),
+        (one_node("MaxPool", [], kernel_shape=[2, 2], strides=[0, 1], auto_pad="SAME_UPPER"), "BAD_GRAPH", "MaxPool"),
+        (one_node("Constant", [], value_float="x"), "UNKNOWN_OPERATOR", "Constant"),
+        (one_node("Constant", [], value_ints=0.5), "UNKNOWN_OPERATOR", "Constant"),
     ],
 )
 def test_what_cannot_come_in_is_refused_in_one_line(data, code, word):
@@ -203,6 +208,36 @@ def test_what_cannot_come_in_is_refused_in_one_line(data, code, word):
     assert caught.value.code == code
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    "node", [helper.make_node("Constant", [], [], value_int=3), helper.make_node("Relu", ["x"], [])]
+)
+def test_a_node_that_makes_nothing_is_refused(node):
+    model = onnx.load_from_string(one_node("Relu", []))
+    model.graph.node.append(node)
+    with pytest.raises(FireforgeError, match=r"BAD_MODEL_FILE.*makes nothing"):
+        import_onnx(model.SerializeToString())
+
+
+def test_a_long_list_is_not_told_whole():
+    with pytest.raises(FireforgeError, match=r"BAD_SHAPE.*perm") as caught:
+        import_onnx(one_node("Transpose", [], perm=list(range(100_000))))
+    assert len(str(caught.value)) < 2000
+
+
+def test_nodes_that_are_all_called_alike_are_refused_soon():
+    """10,000 names with 0 to 9,999 underscores behind them would take minutes."""
+    ends = ["x", *(f"t{i}" for i in range(10_000)), "y"]
+    nodes = [helper.make_node("Relu", [a], [b], name="same") for a, b in pairwise(ends)]
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", kinds[:1], kinds[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    start = time.process_time()
+    with pytest.raises(FireforgeError, match=r"BAD_GRAPH: same_*: .*too many nodes"):
+        import_onnx(model.SerializeToString())
+    assert time.process_time() - start < 5
 
 
 def test_a_computed_shape_is_refused():

@@ -292,6 +292,28 @@ def test_operators_and_forms_without_counterpart_are_named(tmp_path: Path) -> No
         imported(w.data(x, y), tmp_path)
 
 
+def test_numbers_that_many_layers_share_are_not_copied_without_end(tmp_path: Path) -> None:
+    """300 kernels of 2^17 numbers in one buffer of 2^17 bytes would be 160 MB."""
+    w = Writer()
+    y = x = w.tensor((1, 1, 1, 2**8), "int8", scale=1.0)
+    kernel = w.constant(np.ones((2**8, 1, 2, 2**8), np.int8), scale=1.0)
+    options = {0: ("b", SAME), 1: ("i", 1), 2: ("i", 1)}
+    for _ in range(300):
+        y = w.add("CONV", [y, kernel], w.tensor((1, 1, 1, 2**8), "int8", scale=1.0), options)
+    with pytest.raises(FireforgeError, match=r"BAD_MODEL_FILE.*more than \d+ numbers"):
+        imported(w.data(x, y), tmp_path)
+
+
+@pytest.mark.parametrize("scale", [3e38, 2e36])
+def test_a_scale_that_makes_integers_infinite_is_refused(tmp_path: Path, scale: float) -> None:
+    w = Writer()
+    x = w.tensor((1, 2, 2, 3))
+    held = w.constant(np.full((5, 12), 100, np.int8), scale=scale)
+    y = w.add("LINEAR", [x, held, -1], w.tensor((1, 5)), {0: ("b", 0)})
+    with pytest.raises(FireforgeError, match=r"BAD_WEIGHTS: t1: a quantization"):
+        imported(w.data(x, y), tmp_path)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -13,10 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fireforge.jobs.profile as profile_file
 from fireforge.base.model import Card, Model, dense
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.preprocess import ImageSteps, Preprocess
+from fireforge.base.profile import DeviceProfile
 from fireforge.base.spec import NetSpec
+from fireforge.cli.app import main
 from fireforge.export.targets import write_onnx
 from fireforge.nets.families import build_graph
 
@@ -39,9 +44,28 @@ def command(*words: object, cwd: Path | None = None, stdin: bytes | None = None)
     return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
 
+def inside(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """One fireforge command in this process, which has torch already: what it prints and its exit code are the same."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fireforge", *map(str, words)])
+        patch.setenv("COLUMNS", "200")
+        if cwd is not None:
+            patch.chdir(cwd)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(sys.argv, ended.value.code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="session")
 def fireforge() -> Command:
     return command
+
+
+@pytest.fixture(scope="session")
+def typed() -> Command:
+    return inside
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +84,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = command("build", "digits", "--max-size", "40KB", "--time", "30s", "--out", folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def quick_profile() -> DeviceProfile:
+    """A profile of this machine from twelve networks, each run a few times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile_file, "LEAST", 12)
+        return profile_file.profile(seconds=0.0, seed=5)
 
 
 @pytest.fixture(scope="session")

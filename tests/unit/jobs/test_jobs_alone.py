@@ -16,12 +16,15 @@ from PIL import Image
 
 import fireforge
 from fireforge.base.files import write_json
+from fireforge.base.hedge import Hedge, LabelTree, hedged
 from fireforge.base.pixels import normalize, to_pixels
-from fireforge.base.postprocess import Postprocess
+from fireforge.base.postprocess import Postprocess, softmax
 from fireforge.base.preprocess import ImageSteps
 from fireforge.jobs import alone
 
 LABELS = ("ape", "bee", "cat")
+TREE = LabelTree(parents={"all": "", "mammals": "all"}, members={"all": ((1, 1),), "mammals": ((0, 0), (2, 2))})
+HEDGED = Postprocess(temperature=1.7, threshold=0.6, hedge=Hedge(tree=TREE, bonus=0.5))
 WITHOUT = """
 import runpy, sys
 sys.modules["fireforge"] = None
@@ -55,7 +58,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("post", [Postprocess(), Postprocess(temperature=1.7, threshold=0.6)])
+@pytest.mark.parametrize("post", [Postprocess(), Postprocess(temperature=1.7, threshold=0.6), HEDGED])
 def test_it_answers_as_fireforge_does(
     channels: int, post: Postprocess, small_model: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -72,6 +75,18 @@ def test_it_answers_as_fireforge_does(
         assert (name, label, words.startswith("none")) == (str(path), answer.label, not answer.accepted)
         assert float(score.rstrip("%")) == pytest.approx(100 * answer.score, abs=0.1)
     assert told(script, paths[0], model) == told(script, paths[0])
+
+
+@pytest.mark.parametrize("bonus", [0, 0.4, 3.0, 50.0, 1e300])
+def test_its_answers_along_a_tree_are_fireforge_s(bonus: float) -> None:
+    """On drawn scores, flat and sharp, against `fireforge.base.hedge`; sums of three numbers differ by 1e-15."""
+    draw = np.random.default_rng(2)
+    scores = softmax(draw.normal(size=(60, 3)) * draw.choice([0.3, 3.0, 80.0], (60, 1)))
+    codes, sure = hedged(scores, Hedge(tree=TREE, bonus=bonus))
+    for row, code, score in zip(scores, codes, sure):
+        name = LABELS[code] if code < 3 else TREE.groups[code - 3]
+        lean = {"tree": TREE.to_json(), **({"bonus": bonus} if bonus else {})}
+        assert alone.answered(row, list(LABELS), lean) == (name, pytest.approx(score, abs=1e-12))
 
 
 def test_the_shorter_side_is_resized_and_the_centre_cut_as_in_fireforge(tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "usable_cores", lambda: 2)
 
 
+@pytest.fixture(scope="module")
+def two() -> Iterator[Crew]:
+    """Two processes that several tests order from, one after another, as a build does; none of them stops the crew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file, "usable_cores", lambda: 2)
+        with Crew("cpu") as crew:
+            yield crew
+
+
 def trials(pictures: Path, count: int, epochs: int) -> list[Trial]:
     params = {"fires": 1, "base_e": 4, "incr_e": 4, "stem": 4}
     return [
@@ -88,11 +97,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_several_processes_give_what_one_gives(pictures: Path, tmp_path: Path) -> None:
+def test_several_processes_give_what_one_gives(pictures: Path, two: Crew, tmp_path: Path) -> None:
     todo = trials(pictures, 3, 2)
-    with Crew("cpu") as crew:
-        assert crew.size == usable_cores()
-        together = {r.trial_digest: r for r in records(crew, Orders(trials=todo, folder=tmp_path / "a"))}
+    assert two.size == 2 == len({worker._process.pid for worker in two._workers})
+    together = {r.trial_digest: r for r in records(two, Orders(trials=todo, folder=tmp_path / "a"))}
     alone = records(Crew("cpu"), Orders(trials=todo, folder=tmp_path / "b"))  # not entered: no processes
     assert [together[r.trial_digest].weights_sha256 for r in alone] == [r.weights_sha256 for r in alone]
     assert [together[r.trial_digest].metrics for r in alone] == [r.metrics for r in alone]
@@ -115,45 +123,38 @@ def test_one_process_reads_the_pictures_once_and_counts_it_as_data(
 @pytest.mark.parametrize("entered", [True, False])
 @pytest.mark.parametrize("at_least_one", [True, False])
 def test_an_order_whose_time_is_up_begins_the_first_trial_or_none(
-    pictures: Path, tmp_path: Path, entered: bool, at_least_one: bool
+    pictures: Path, two: Crew, tmp_path: Path, entered: bool, at_least_one: bool
 ) -> None:
     todo = trials(pictures, 3, 4)
     orders = Orders(trials=todo, folder=tmp_path, deadline=Deadline(0.0), at_least_one=at_least_one)
-    crew = Crew("cpu")
-    if entered:
-        with crew:
-            found = records(crew, orders)
-    else:
-        found = records(crew, orders)
+    found = records(two if entered else Crew("cpu"), orders)
     assert [record.trial_digest for record in found] == [trial.digest() for trial in todo][: int(at_least_one)]
     assert all(map(cut, found))
 
 
 @pytest.mark.parametrize("entered", [True, False])
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_state_is_kept_where_the_orders_say_so(pictures: Path, tmp_path: Path, entered: bool, keep: bool) -> None:
+def test_a_state_is_kept_where_the_orders_say_so(
+    pictures: Path, two: Crew, tmp_path: Path, entered: bool, keep: bool
+) -> None:
     """The state is due after 1 epoch in 20, so after the tenth of 200; the time ends long before the last."""
     orders = Orders(trials=trials(pictures, 1, 200), folder=tmp_path, keep=keep)
-    crew = Crew("cpu")
     seen: list[float] = []
-    with contextlib.ExitStack() as stack:
-        if entered:
-            stack.enter_context(crew)
-        for found in crew.run(orders):
-            if isinstance(found, RunRecord):
-                break
-            seen.append(found)
-            if found >= 0.1:
-                assert (tmp_path / "checkpoint").exists() == keep
+    for found in (two if entered else Crew("cpu")).run(orders):
+        if isinstance(found, RunRecord):
+            break
+        seen.append(found)
+        if found >= 0.1:
+            assert (tmp_path / "checkpoint").exists() == keep
     assert (len(seen) > 20) == entered
     assert not list(tmp_path.glob("checkpoint/*"))  # a whole training gives its state up
 
 
 @pytest.mark.parametrize("who", ["crew", "deadline"])
-def test_a_stop_ends_what_runs_and_begins_nothing_more(pictures: Path, tmp_path: Path, who: str) -> None:
+def test_a_stop_ends_what_runs_and_begins_nothing_more(pictures: Path, two: Crew, tmp_path: Path, who: str) -> None:
     clock = Deadline()
     found: list[RunRecord] = []
-    with Crew("cpu") as crew:
+    with Crew("cpu") if who == "crew" else contextlib.nullcontext(two) as crew:
         for item in crew.run(Orders(trials=trials(pictures, 4, ENDLESS), folder=tmp_path, deadline=clock)):
             if isinstance(item, RunRecord):
                 found.append(item)
@@ -188,12 +189,11 @@ def test_a_signal_handler_may_stop_a_crew(pictures: Path, tmp_path: Path) -> Non
     assert 1 <= len(found) <= 2
 
 
-def test_who_was_left_in_mid_trial_does_not_answer_the_next_order(pictures: Path, tmp_path: Path) -> None:
-    with Crew("cpu") as crew:
-        for _ in crew.run(Orders(trials=trials(pictures, 2, ENDLESS), folder=tmp_path)):
-            break
-        todo = trials(pictures, 3, 2)
-        found = records(crew, Orders(trials=todo, folder=tmp_path))
+def test_who_was_left_in_mid_trial_does_not_answer_the_next_order(pictures: Path, two: Crew, tmp_path: Path) -> None:
+    for _ in two.run(Orders(trials=trials(pictures, 2, ENDLESS), folder=tmp_path)):
+        break
+    todo = trials(pictures, 3, 2)
+    found = records(two, Orders(trials=todo, folder=tmp_path))
     assert sorted(r.trial_digest for r in found) == sorted(trial.digest() for trial in todo)
 
 
@@ -212,29 +212,25 @@ def test_a_killed_worker_is_told_and_every_listener_ends(
 
 @pytest.mark.parametrize("entered", [True, False])
 def test_a_trial_stops_where_the_orders_say_an_earlier_run_stopped_it(
-    pictures: Path, tmp_path: Path, entered: bool
+    pictures: Path, two: Crew, tmp_path: Path, entered: bool
 ) -> None:
     """Both in processes and here; the trial that the orders do not name is trained whole."""
     todo = trials(pictures, 2, 3)
     orders = Orders(trials=todo, folder=tmp_path, cache=tmp_path / "cache", until={todo[0].digest(): 1.25})
-    crew = Crew("cpu")
-    with contextlib.ExitStack() as stack:
-        if entered:
-            stack.enter_context(crew)
-        found = {record.trial_digest: record.metrics["train/epoch"][-1] for record in records(crew, orders)}
+    done = records(two if entered else Crew("cpu"), orders)
+    found = {record.trial_digest: record.metrics["train/epoch"][-1] for record in done}
     steps = -(-len(make_ready(todo[0]).train) // 16)
     wanted = next(1 + step / steps for step in range(1, steps + 1) if 1 + step / steps >= 1.25)
     assert found == {todo[0].digest(): wanted, todo[1].digest(): 3}
 
 
 def test_a_network_that_goes_on_from_another_trials_weights_does_so_in_a_process(
-    pictures: Path, tmp_path: Path
+    pictures: Path, two: Crew, tmp_path: Path
 ) -> None:
     first = trials(pictures, 1, 1)[0]
     second = first.replace(start=first.digest(), rung=1)
-    with Crew("cpu") as crew:
-        for trial in (first, second):
-            (found,) = records(crew, Orders(trials=[trial], folder=tmp_path / "a"))
+    for trial in (first, second):
+        (found,) = records(two, Orders(trials=[trial], folder=tmp_path / "a"))
     alone = [records(Crew("cpu"), Orders(trials=[trial], folder=tmp_path / "b"))[0] for trial in (first, second)]
     assert found.weights_sha256 == alone[1].weights_sha256 != alone[0].weights_sha256
 

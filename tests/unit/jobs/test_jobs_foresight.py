@@ -27,7 +27,6 @@ from fireforge.jobs import explore as explore_file
 from fireforge.jobs.explore import explore
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.foresight import OWN, Foresight, held, profile_for, quick
-from fireforge.jobs.profile import profile
 from fireforge.jobs.profiles import kept_path, read_profile, write_profile
 from fireforge.jobs.scene import Scene, look
 from fireforge.jobs.search import Search
@@ -37,7 +36,7 @@ from fireforge.space.survey import Candidate, counted
 
 
 @pytest.fixture(scope="module", autouse=True)
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceProfile]:
+def machine(quick_profile: DeviceProfile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceProfile]:
     """A quick profile of this machine, kept where commands look."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -46,9 +45,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceProfile]
         patch.setattr(explore_file, "DRAWS", 60)
         before = torch.get_num_threads()
         torch.set_num_threads(1)
-        found = profile(seconds=0.0)
-        write_profile(found)
-        yield found
+        write_profile(quick_profile)
+        yield quick_profile
         torch.set_num_threads(before)
 
 

@@ -20,7 +20,7 @@ from fireforge.base.trunk import trunk
 from fireforge.cost.kernels import kernels
 from fireforge.cost.latency import LatencyModel, kind_of
 from fireforge.jobs.blank_files import blank_files
-from fireforge.jobs.profile import drawn, profile
+from fireforge.jobs.profile import drawn
 from fireforge.jobs.profiles import check_threads, kept, kept_path, place, read_profile, write_profile
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.runtime.events import block_of, trace
@@ -36,10 +36,8 @@ def block() -> int:
 
 
 @pytest.fixture(scope="module")
-def found() -> DeviceProfile:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "LEAST", 12)
-        return profile(seconds=0.0, seed=5)
+def found(quick_profile: DeviceProfile) -> DeviceProfile:
+    return quick_profile
 
 
 @pytest.mark.parametrize("spec", list(itertools.islice(drawn(1), NUMBER)), ids=lambda spec: spec.family)

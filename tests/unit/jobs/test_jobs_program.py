@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.hedge import Hedge, LabelTree
 from fireforge.base.parity import ParityReport
 from fireforge.base.pixels import encode_png
+from fireforge.base.postprocess import Postprocess
 from fireforge.jobs import alone
 from fireforge.jobs.program import BOUND, TAP, with_program
 from fireforge.runtime.executed import Executed, execute
@@ -54,6 +56,30 @@ def test_a_fault_in_the_program_is_named(right: str, wrong: str, seen, tmp_path,
     report = with_program(REPORT, path, pictures, executed)
     assert (report.passed, report.blame) == (False, TAP)
     assert report.taps[0].difference > BOUND
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("", ""),
+        ("last + 1", "last"),
+        pytest.param('.get("bonus", 0.0)', '.get("none", 0.0)', marks=pytest.mark.slow),
+        pytest.param("gain * ", "", marks=pytest.mark.slow),
+    ],
+)
+def test_a_fault_in_its_answers_along_a_tree_is_named(
+    right: str, wrong: str, small_model, seen, tmp_path, monkeypatch
+) -> None:
+    """The pair has 0.93, its better class 0.70: with 4 bits the pair is worth 0.26, the class -0.09, all 0."""
+    tree = LabelTree(parents={"all": "", "both": "all"}, members={"all": ((1, 1),), "both": ((0, 0), (2, 2))})
+    post = Postprocess(hedge=Hedge(tree=tree, bonus=4.0))
+    path, pictures = small_model(tmp_path / "hedged.onnx", LABELS, channels=3, post=post), seen[1]
+    executed = execute(load(path), pictures)
+    assert set(executed.groups) == {"both"}
+    (tmp_path / "alone.py").write_text(Path(alone.__file__).read_text().replace(right, wrong))
+    monkeypatch.setattr("fireforge.jobs.program.alone", SimpleNamespace(__file__=str(tmp_path / "alone.py")))
+    report = with_program(REPORT, path, pictures, executed)
+    assert report.blame == (TAP if right else "")
 
 
 def test_a_program_that_does_not_end_is_told(seen, tmp_path, monkeypatch) -> None:

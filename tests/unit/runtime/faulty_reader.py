@@ -12,6 +12,7 @@ import sys
 import numpy as np
 from PIL import Image, ImageOps
 
+import fireforge.base.hedge as hedge
 import fireforge.base.pixels as pixels
 import fireforge.runtime.executed as executed
 import fireforge.runtime.onnx_runtime as onnx_runtime
@@ -43,6 +44,29 @@ def colder(outputs, post, labels, **others):
     return classify(outputs, post.replace(temperature=post.temperature * 1.001), labels, **others)
 
 
+def strict(outputs, post, labels, **others):
+    return classify(outputs, post.replace(threshold=0.999), labels, **others)
+
+
+def eager(outputs, post, labels, **others):
+    """Twice the bonus."""
+    twice = post.hedge.replace(bonus=2 * post.hedge.bonus)
+    return classify(outputs, post.replace(hedge=twice), labels, **others)
+
+
+def always_class(outputs, post, labels, **others):
+    return classify(outputs, post.replace(hedge=None), labels, **others)
+
+
+def next_member(tree):
+    """The first span that does not end with the last class reaches one class further."""
+    table = holds(tree)
+    row = next(row for row in table if not row[-1])
+    row[np.flatnonzero(row)[-1] + 1] = True
+    return table
+
+
+holds, gains = hedge.LabelTree.holds, hedge.gains
 FAULTS = {
     "inverted": [(pixels, "decode", lambda *a, **k: ImageOps.invert(decode(*a, **k)))],
     "exif": [(pixels, "orient", lambda image: image)],
@@ -55,6 +79,11 @@ FAULTS = {
     "std": [(predictor, "normalize", lambda array, steps: normalize(array, steps) * np.float32(1.0001))],
     "class": [(predictor, "classify", next_class)],
     "temperature": [(predictor, "classify", colder)],
+    "threshold": [(predictor, "classify", strict)],
+    "bonus": [(predictor, "classify", eager)],
+    "no groups": [(predictor, "classify", always_class)],
+    "span": [(hedge.LabelTree, "holds", next_member)],
+    "gain": [(hedge, "gains", lambda tree: gains(tree) / 2)],
     "outputs": [
         (onnx_runtime.OnnxSession, "run", lambda *a: {k: v + np.float32(0.001) * v.max() for k, v in run(*a).items()})
     ],

@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.hedge import Hedge, LabelTree
 from fireforge.base.parity import ParityReport
 from fireforge.base.picture.decode import decode_noted
 from fireforge.runtime.executed import READER, execute_fresh, probe
 from fireforge.runtime.parity import Reference, verify
+
+MEMBERS = {"even": ((0, 0), (2, 2)), "odd": ((1, 1), (3, 3))}
+BONUS = 2.0  # bits
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +67,43 @@ def test_a_fault_in_the_executing_code_is_named_by_its_tap(fault, tap, wide, pho
     assert report.picture
 
 
+def test_an_answer_that_is_refused_without_reason_is_found(wide, photos, monkeypatch) -> None:
+    """Nothing but `accepted` is another: the labels, the scores and the card are as they should be."""
+    report = faulty("threshold", wide["float32"], photos[:4], monkeypatch)
+    assert (report.blame, report.agreement) == ("post", 1.0)
+
+
 @pytest.mark.parametrize("fault", ["none", "class"])
 def test_in_int8_as_well(fault, wide, photos, monkeypatch) -> None:
     report = faulty(fault, wide["int8"], photos[:4], monkeypatch)
     assert report.blame == ("" if fault == "none" else "post")
+
+
+@pytest.mark.parametrize(
+    ("form", "fault"),
+    [
+        ("float32", "none"),
+        ("float32", "bonus"),
+        ("float32", "span"),
+        pytest.param("float32", "gain", marks=pytest.mark.slow),
+        pytest.param("float32", "no groups", marks=pytest.mark.slow),
+        pytest.param("int8", "none", marks=pytest.mark.slow),
+        pytest.param("int8", "bonus", marks=pytest.mark.slow),
+    ],
+)
+def test_a_fault_in_the_answers_along_a_tree_is_found_behind_the_network(
+    fault, form, wide, photos, monkeypatch, tmp_path, write_file
+) -> None:
+    """Four classes in two pairs; with this bonus two of ten photos are answered with a pair, with twice it four."""
+    _, reference = wide[form]
+    tree = LabelTree(parents={"all": "", "even": "all", "odd": "all"}, members=MEMBERS)
+    post = reference.card.postprocess.replace(hedge=Hedge(tree=tree, bonus=BONUS))
+    card = reference.card.replace(postprocess=post)
+    hedged = write_file(tmp_path / "hedged.onnx", reference.graph, reference.arrays, card)
+    made = hedged, Reference(graph=reference.graph, arrays=reference.arrays, card=card)
+    report = faulty(fault, made, photos[:10], monkeypatch)
+    assert report.blame == ("" if fault == "none" else "post"), report
+    assert report.agreement == 1.0  # the best classes are right all the same
 
 
 def test_a_right_file_passes_in_its_fresh_process(wide, photos) -> None:

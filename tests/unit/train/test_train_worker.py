@@ -42,6 +42,13 @@ def worker() -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.fixture(scope="module")
+def waiting() -> Iterator[subprocess.Popen[str]]:
+    """A worker that several tests order from, one after another."""
+    with worker() as process:
+        yield process
+
+
 def send(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(line)
@@ -81,32 +88,31 @@ def test_an_interrupt_ends_the_training_with_its_best_so_far_and_the_next_order_
 
 
 def test_an_interrupt_between_two_orders_stops_the_order_that_lies_in_the_pipe(
-    make_trial: MakeTrial, tmp_path: Path
+    make_trial: MakeTrial, waiting: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    with worker() as process:
-        send(process, order(make_trial(), tmp_path))
-        record_of(process)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-        send(process, order(make_trial(epochs=ENDLESS), tmp_path))
-        assert record_of(process).metrics["train/epoch"] == (0.25,)  # one of four batches
+    send(waiting, order(make_trial(), tmp_path))
+    record_of(waiting)
+    waiting.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    send(waiting, order(make_trial(epochs=ENDLESS), tmp_path))
+    assert record_of(waiting).metrics["train/epoch"] == (0.25,)  # one of four batches
 
 
 def test_seconds_end_a_training_within_an_epoch_and_without_keep_nothing_is_kept(
-    make_trial: MakeTrial, tmp_path: Path
+    make_trial: MakeTrial, waiting: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    with worker() as process:
-        send(process, order(make_trial().replace(pictures=40), tmp_path, seconds=0.0))
-        record = record_of(process)
+    send(waiting, order(make_trial().replace(pictures=40), tmp_path, seconds=0.0))
+    record = record_of(waiting)
     assert record.metrics["train/epoch"] == (pytest.approx(1 / 3),)  # batches of 16, 16 and 8
     assert record.samples["train"] == 40
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_until_ends_a_training_at_the_same_step_with_the_same_bits(make_trial: MakeTrial, tmp_path: Path) -> None:
-    with worker() as process:
-        send(process, order(make_trial(), tmp_path, until=1.25, cache=str(tmp_path / "cache")))
-        record = record_of(process)
+def test_until_ends_a_training_at_the_same_step_with_the_same_bits(
+    make_trial: MakeTrial, waiting: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    send(waiting, order(make_trial(), tmp_path, until=1.25, cache=str(tmp_path / "cache")))
+    record = record_of(waiting)
     assert record.metrics["train/epoch"] == (1.0, 1.25)
     here = run_trial(make_trial(), folder=tmp_path / "here", device="cpu", until=1.25)
     assert (record.metrics, record.weights_sha256) == (here.metrics, here.weights_sha256)

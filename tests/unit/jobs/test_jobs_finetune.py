@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""finetune: the model's own rows for classes that it knows, fresh ones for others; then like any other run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+from typer.testing import CliRunner
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.head import head_of
+from fireforge.base.model import Card, Model, dense
+from fireforge.base.pixels import normalize
+from fireforge.base.postprocess import Postprocess
+from fireforge.base.preprocess import Preprocess
+from fireforge.base.recipes import steps_of
+from fireforge.base.settings import Settings
+from fireforge.cli.app import app
+from fireforge.jobs.blank import blank_arrays
+from fireforge.jobs.compress import compress, read_float
+from fireforge.jobs.evaluate import evaluate
+from fireforge.jobs.export import export
+from fireforge.jobs.finetune import Lesson, begun, finetune, for_classes
+from fireforge.jobs.scene import look
+from fireforge.jobs.train import train
+from fireforge.nets.families import NETWORKS, build_graph
+from fireforge.nets.module import GraphModule, load_arrays
+from fireforge.runtime.predictor import load
+
+SHORT = Settings(net="", epochs=2, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float file of digits that has a licence, in a folder that is no run's."""
+    folder = tmp_path_factory.mktemp("finetune")
+    train("digits", Settings(net="firenet-small", epochs=4, device="cpu"), out=folder / "run")
+    export(folder / "run", out=folder / "run" / "digits.onnx")
+    words = ["import", str(folder / "run" / "digits.onnx"), "--licence", "MIT", "-o", str(folder / "digits.onnx")]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    return folder / "digits.onnx"
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits of three classes, one of which goes by a name that the model does not know."""
+    folder, digits = tmp_path_factory.mktemp("others"), load_digits()
+    for label, name in ((8, "8"), (3, "3"), (5, "five")):
+        (folder / name).mkdir()
+        for i, image in enumerate(digits.images[digits.target == label][:120]):
+            Image.fromarray((image * 15.9).astype(np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def lesson_of(data: Path, start: Model) -> Lesson:
+    return Lesson(scene=look(str(data), seed=0, known=start.card.preprocess), device="cpu")
+
+
+def test_known_classes_keep_their_rows_and_the_body_its_numbers(floats: Path, others: Path, tmp_path: Path) -> None:
+    for name in ("8", "3"):
+        shutil.copytree(others / name, tmp_path / name)
+    start = read_float(floats)
+    lesson = lesson_of(tmp_path, start)
+    graph = for_classes(start, lesson.scene.dataset.labels)
+    before, after = start.arrays(), begun(graph, start, lesson)
+    head = head_of(start.graph).inputs[1:]
+    for name in head:
+        np.testing.assert_array_equal(after[name], before[name][[3, 8]])
+    for name in set(before) - set(head):
+        np.testing.assert_array_equal(after[name], before[name])
+    assert [node.op for node in graph.nodes] == [node.op for node in start.graph.nodes]
+
+
+@pytest.mark.parametrize("net", ["convnet-small", "squeezenet-1.1"])  # a Gemm; a Conv under a ReLU and a mean
+def test_new_rows_are_those_of_scikit_learn_on_what_the_layer_sees(net: str, others: Path) -> None:
+    """Logits of the network against decision_function on features that torch's own hook takes; 1e-3 for float32."""
+    graph = build_graph(NETWORKS[net](10, input_shape=(1, 64, 64)))
+    steps = steps_of("gray", (1, 64, 64))
+    card = Card(preprocess=Preprocess(image=steps), postprocess=Postprocess(), labels=tuple(map(str, range(10))))
+    start = Model(graph=graph, weights=dense(blank_arrays(graph)), card=card)
+    lesson = lesson_of(others, start)
+    made = for_classes(start, ("3", "8", "five"))
+    module = GraphModule(made)
+    load_arrays(module, begun(made, start, lesson))
+    held: list[np.ndarray] = []
+    layer = module.get_submodule(head_of(made).name)
+    layer.register_forward_pre_hook(lambda _, given: held.append(given[0].detach().numpy()))
+    ids = lesson.scene.part("train")
+    with torch.no_grad():
+        logits = module.eval()(torch.from_numpy(normalize(lesson.scene.pixels["train"], steps))).numpy()
+    seen = held[0].reshape(len(ids), held[0].shape[1], -1).mean(axis=2)
+    table = (seen - seen.mean(axis=0)) / (seen.std(axis=0) + 1e-6)
+    with threadpool_limits(1):
+        fit = LogisticRegression(C=0.03, max_iter=300).fit(table, lesson.scene.truth[ids])
+    wanted = fit.decision_function(table)
+    np.testing.assert_allclose(logits, wanted, atol=1e-3 * np.abs(wanted).max())
+
+
+def test_a_model_is_trained_on_resumed_exported_and_evaluated(floats: Path, others: Path, tmp_path: Path) -> None:
+    record, folder = finetune(floats, str(others), SHORT, out=tmp_path / "run")
+    fresh, _ = train(str(others), SHORT.replace(net="firenet-small"), out=tmp_path / "fresh")
+    assert record.accuracy is not None
+    assert fresh.accuracy is not None
+    assert record.accuracy > max(0.9, fresh.accuracy)  # the layers know digits; two epochs from nothing do not
+    again, _ = finetune(floats, str(others), SHORT, out=folder)
+    assert again == record
+    assert len((folder / "record.jsonl").read_text().splitlines()) == 3  # a start, its numbers, one trial
+    made = export(folder)
+    card = load(made.path).card
+    assert card.labels == ("3", "8", "five")
+    assert card.licence == "MIT"
+    assert card.source == f"trained from nothing on digits by fireforge; trained on on {others.name} by fireforge"
+    assert evaluate(folder).accuracy > 0.9
+    page = (folder / "report.html").read_text()
+    assert "trained alone" in page
+    assert "GlobalAveragePool" not in page  # the graph is told by its length
+
+
+def test_what_stands_in_a_folder_is_of_one_model(floats: Path, others: Path, tmp_path: Path) -> None:
+    finetune(floats, str(others), SHORT.replace(epochs=1), out=tmp_path / "run")
+    export(tmp_path / "run", out=tmp_path / "other.onnx")
+    with pytest.raises(FireforgeError, match="OTHER_RUN"):
+        finetune(tmp_path / "other.onnx", str(others), SHORT.replace(epochs=1), out=tmp_path / "run")
+
+
+def test_integers_are_not_trained_on(floats: Path, others: Path, tmp_path: Path) -> None:
+    small = compress(floats, "digits", out=tmp_path / "small.onnx").exported.path
+    with pytest.raises(FireforgeError, match="BAD_STAGE"):
+        finetune(small, str(others), SHORT, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_exported_as_a_run_is(floats: Path, tmp_path: Path) -> None:
+    """In float against the file itself, which the gate holds it to; in int8 by the stage that `compress` runs."""
+    out = tmp_path / "again.onnx"
+    said = CliRunner().invoke(app, ["export", str(floats), "--data", "digits", "-o", str(out), "--json"])
+    assert json.loads(said.stdout)["path"] == str(out)
+    assert load(out).card == load(floats).card
+    steps = load(floats).card.preprocess.steps()
+    pixels = np.random.default_rng(0).integers(0, 256, (4, steps.channels, *steps.crop), np.uint8)
+    np.testing.assert_allclose(load(out).scores(pixels), load(floats).scores(pixels), atol=1e-5)
+    small = export(floats, form="int8", data="digits", out=tmp_path / "int8.onnx")
+    same = compress(floats, "digits", out=tmp_path / "same.onnx")
+    assert small.sha256 == same.exported.sha256
+    with pytest.raises(FireforgeError, match=r"NO_DATA.*--data"):
+        export(floats, form="int8", out=tmp_path / "none.onnx")
+    with pytest.raises(FireforgeError, match="BAD_USAGE"):
+        export(tmp_path, data="digits")
