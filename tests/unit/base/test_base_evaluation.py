@@ -32,7 +32,14 @@ def evaluation() -> Json:
 def test_an_entry_goes_through_unchanged() -> None:
     """Whole numbers stay whole; what was not kept then is None now."""
     found = Evaluation.from_json(evaluation())
-    absent = {"val_accuracy": None, "threshold": 0.0, "refused": 0, "accuracy_accepted": None, "skipped": {}}
+    absent = {
+        "val_accuracy": None,
+        "threshold": 0.0,
+        "refused": 0,
+        "accuracy_accepted": None,
+        "skipped": {},
+        "along_tree": None,
+    }
     assert found.to_json() == {**evaluation(), **absent}
     assert [type(number) for number in found.per_class.support] == [int, int]
     assert found.confusion[1] == (1, 1)
