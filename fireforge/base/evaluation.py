@@ -74,7 +74,7 @@ class AlongTree(Value):
       most_bits: log2 of the classes: what right answers gain that are all a class.
       exact: share of answers that are a class and no group.
       bonus: of the hedge, in bits.
-      refused: answers whose own score is below the threshold; the accuracy counts them all the same.
+      refused: answers whose best class scores below the threshold; the accuracy counts them all the same.
     """
 
     accuracy: float

@@ -90,7 +90,7 @@ def read_json(path: str | Path) -> Json:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(path)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FireforgeError("BAD_JSON", f"not JSON: {error}", where=str(path)) from error
 
 

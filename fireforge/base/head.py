@@ -93,12 +93,17 @@ def bare(graph: Graph) -> Graph:
     head = head_of(graph)
     behind = graph.nodes[graph.nodes.index(head) + 1 :]
     gone = {node.outputs[0]: node.inputs[0] for node in behind if node.op in ACTIVATIONS}
-    nodes = [
-        node.replace(inputs=tuple(_before(name, gone) for name in node.inputs))
-        for node in graph.nodes
-        if not (node in behind and node.op in ACTIVATIONS)
-    ]
-    return graph.replace(nodes=tuple(nodes), outputs=tuple(_before(name, gone) for name in graph.outputs))
+    kept = [node for node in graph.nodes if not (node in behind and node.op in ACTIVATIONS)]
+    output = graph.outputs[0]
+    renamed = {_before(output, gone): output}  # an activation that came last leaves its output's name
+
+    def named(name: str) -> str:
+        return renamed.get(_before(name, gone), _before(name, gone))
+
+    nodes = (
+        node.replace(inputs=tuple(map(named, node.inputs)), outputs=tuple(map(named, node.outputs))) for node in kept
+    )
+    return graph.replace(nodes=tuple(nodes))
 
 
 def _before(name: str, gone: dict[str, str]) -> str:

@@ -11,7 +11,9 @@ import numpy as np
 from fireforge.base.errors import FireforgeError
 from fireforge.base.value import Value
 
-MOST_CELLS = 2**26  # groups times classes
+MOST_CELLS = 2**23  # groups times classes
+MOST_GROUPS = 2  # for each class: a group for each and as many that hold others
+MOST_LEVELS = 64  # from the root to a group, both counted
 LEAST_OUTSIDE = 1e-300  # probability outside a group that does not hold every class, at least
 MOST_BONUS = 1e305
 HALVINGS = 60  # of the bonus' interval
@@ -26,8 +28,9 @@ class LabelTree(Value):
       members: name of a group to the classes directly under it, as pairs of a first and a last position.
 
     Raises:
-      FireforgeError: BAD_TREE, if there is not one root, a name is unknown, groups stand in a circle, a group holds no
-        class, or a class lies in two groups or in none.
+      FireforgeError: BAD_TREE, if there is not one root, a name is unknown, empty or cannot be printed, groups stand in
+        a circle or more than 64 deep, there are more than two for each class, a group holds no class, or a class lies
+        in two groups or in none.
     """
 
     parents: dict[str, str]
@@ -35,8 +38,12 @@ class LabelTree(Value):
 
     def __post_init__(self) -> None:
         """Refuse what is no tree over the classes 0 to K - 1."""
+        odd = next((name for name in self.parents if not name.isprintable() or not name.strip()), None)
+        if odd is not None:
+            what = f"a group called {odd[:80]!r}" if odd else "a group without a name"
+            raise _bad(what, allowed="names of characters that can be printed")
         roots = [name for name, above in self.parents.items() if not above]
-        if len(roots) != 1 or "" in self.parents:
+        if len(roots) != 1:
             raise _bad(f"{len(roots)} roots", allowed="one group whose parent is ''")
         named = (*(above for above in self.parents.values() if above), *self.members)
         unknown = next((name for name in named if name not in self.parents), None)
@@ -48,8 +55,10 @@ class LabelTree(Value):
             if first != expected or last < first:
                 raise _bad(f"the classes {first} to {last} where {expected} is next", allowed="each class in one group")
             expected = last + 1
-        if not expected or expected * len(self.parents) > MOST_CELLS:
-            raise _bad(f"{expected} classes in {len(self.parents)} groups")
+        groups = len(self.parents)
+        if not MOST_GROUPS * expected >= groups or expected * groups > MOST_CELLS:
+            allowed = f"at most {MOST_GROUPS} groups a class, and {MOST_CELLS:,} classes times groups"
+            raise _bad(f"{expected} classes in {groups} groups", allowed=allowed)
         self._check_paths()
 
     @property
@@ -80,16 +89,15 @@ class LabelTree(Value):
         return table
 
     def _check_paths(self) -> None:
-        """No circle, and a class below every group."""
-        depth: dict[str, int] = {}
+        """No circle, not too deep, and a class below every group."""
         for name in self.parents:
-            path = []
-            while name and name not in depth:
-                depth[name] = 0
-                path.append(name)
-                name = self.parents[name]
+            path = {name}
+            while name := self.parents[name]:
                 if name in path:
                     raise _bad(f"the group {name[:80]!r} lies in itself")
+                path.add(name)
+                if len(path) > MOST_LEVELS:
+                    raise _bad("groups in groups too deep", allowed=f"{MOST_LEVELS} levels")
         full = {name for name, spans in self.members.items() if spans}
         for name in tuple(full):
             full.update(self.above(name))
@@ -120,7 +128,9 @@ class Hedge(Value):
     def __post_init__(self) -> None:
         """Refuse numbers that choose nothing."""
         if not 0 <= self.bonus <= MOST_BONUS or not 0 <= self.accuracy <= 1:
-            raise _bad(f"bonus {self.bonus}, accuracy {self.accuracy}", allowed="0 bits or more, and 0 to 1")
+            what = f"bonus {self.bonus} bits, accuracy {self.accuracy}"
+            allowed = f"a bonus of 0 to {MOST_BONUS:g} bits, an accuracy of 0 to 1"
+            raise FireforgeError("BAD_TREE", what, where="hedge", allowed=allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

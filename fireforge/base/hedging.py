@@ -11,6 +11,12 @@ from fireforge.base.metrics import wilson
 from fireforge.base.parity import ParityReport
 from fireforge.base.value import Value
 
+CAUTIONS = {
+    "run": "the validation part of the file's own run, which chose the network and fitted its temperature on it",
+    "val": "the data's own validation part or one split by seed 0; the file does not say what it was trained on, so "
+    "these may be training pictures",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class HedgedPicture(Value):
@@ -49,7 +55,8 @@ class Hedging(Value):
       source: the file that it was made of.
       tree: "imagenet", the tree's file, or "the file's own".
       data: the dataset.
-      part: which of its pictures: "val" or "all".
+      part: which of its pictures: "run", the validation part of the run that made the file; "val", the data's own
+        validation part or one that was split off with seed 0; or "all".
       groups: of the tree.
       most_bits: log2 of the classes.
       wanted: accuracy that the bonus was chosen for; 0 where the bonus was given.
@@ -80,6 +87,11 @@ class Hedging(Value):
     free: HedgePoint
     curve: tuple[HedgePoint, ...]
     shown: tuple[HedgedPicture, ...]
+
+    @property
+    def caution(self) -> str:
+        """What may make figures on these pictures better than on others, in words."""
+        return CAUTIONS.get(self.part, "")
 
     @property
     def missed(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.preprocess import Preprocess
@@ -26,6 +27,9 @@ class Card(Value):
       labels: class names in the order of the outputs.
       licence: of the weights, in SPDX's words where there are such.
       source: where the numbers come from, in words.
+
+    Raises:
+      FireforgeError: BAD_TREE, if the answers' tree has another number of classes than there are labels.
     """
 
     preprocess: Preprocess
@@ -33,6 +37,13 @@ class Card(Value):
     labels: tuple[str, ...]
     licence: str = ""
     source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a tree over other classes."""
+        hedge = self.postprocess.hedge
+        if hedge is not None and hedge.tree.classes != len(self.labels):
+            what = f"a tree of {hedge.tree.classes} classes for {len(self.labels)} labels"
+            raise FireforgeError("BAD_TREE", what, where="card")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ class ParityReport(Value):
       model: the file, where the caller names it.
       picture: base64 of a PNG of the first tap that failed: wanted, given, difference; "" where nothing can be seen.
       error: why the file's reader could not answer; "".
+      skipped: pictures that were to be compared and cannot be read.
     """
 
     passed: bool
@@ -52,3 +53,4 @@ class ParityReport(Value):
     model: str = ""
     picture: str = ""
     error: str = ""
+    skipped: int = 0

@@ -51,8 +51,8 @@ class Classification(Value):
     Args:
       labels: class names.
       scores: probabilities in [0, 1] of these labels.
-      accepted: whether the best score reaches the model's threshold; if not, the answer is "none of these", and the
-        labels say what comes nearest.
+      accepted: whether the best label's score reaches the model's threshold; if not, the answer is "none of these", and
+        the labels and the group say what comes nearest.
       group: of classes that is the answer where it is hedged; "" where the best label is.
       group_score: probability that the class is of this group.
     """
@@ -113,7 +113,7 @@ def classify(
 
     Returns:
       One Classification an image. With a hedge, its labels are still those of the best classes, and the threshold is
-      held against the score of the answer.
+      still held against the score of the best one: a group that holds every class has 1 for any picture.
 
     Raises:
       FireforgeError: BAD_OUTPUT, if the output is absent, does not have one column a label, or is not finite;
@@ -138,17 +138,16 @@ def classify(
         )
         for i, row in enumerate(order)
     ]
-    return answers if post.hedge is None else _hedged(answers, scores, post.hedge, post.threshold)
+    return answers if post.hedge is None else _hedged(answers, scores, post.hedge)
 
 
-def _hedged(answers: list[Classification], scores: np.ndarray, hedge: Hedge, threshold: float) -> list[Classification]:
+def _hedged(answers: list[Classification], scores: np.ndarray, hedge: Hedge) -> list[Classification]:
     """The answers with the group of each that the hedge chooses."""
     codes, sure = hedged(scores, hedge)
     groups = hedge.tree.groups
     found = []
     for answer, code, score in zip(answers, codes - scores.shape[1], sure):
         if code >= 0:
-            accepted = bool(score >= threshold)
-            answer = answer.replace(group=groups[code], group_score=float(score), accepted=accepted)
+            answer = answer.replace(group=groups[code], group_score=float(score))
         found.append(answer)
     return found

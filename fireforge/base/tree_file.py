@@ -3,19 +3,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import read_json
+from fireforge.base.files import read_bytes
 from fireforge.base.hedge import LabelTree
 from fireforge.base.imagenet_groups import CLASSES, imagenet_tree
-from fireforge.base.value import Value
+from fireforge.base.value import Json, Value
 
 IMAGENET = "imagenet"
-SYNSET = re.compile(r"n\d{8}")  # that a label may begin with
+SYNSET = re.compile(r"n[0-9]{8}(?![0-9])")  # that a label may begin with
+SYNSETS_SHA256 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"  # of the 1000, joined by newlines
+# a few classes whose names tell the order, from all over the list
+ANCHORS: Mapping[int, str] = {
+    0: "tench",
+    1: "goldfish",
+    9: "ostrich",
+    22: "bald eagle",
+    76: "tarantula",
+    99: "goose",
+    145: "king penguin",
+    207: "golden retriever",
+    281: "tabby",
+    340: "zebra",
+    388: "panda",
+    404: "airliner",
+    470: "candle",
+    609: "jeep",
+    701: "parachute",
+    817: "sports car",
+    852: "tennis ball",
+    949: "strawberry",
+    963: "pizza",
+    985: "daisy",
+}
 NAMED = 5  # labels that an error lists
 FORM = '{"groups": {"all": {}, "pets": {"parent": "all", "classes": ["cat", "dog"]}, ...}}'
 
@@ -63,7 +89,7 @@ def read_tree(name: str, labels: Sequence[str]) -> LabelTree:
     if name == IMAGENET:
         _check_imagenet(labels)
         return imagenet_tree()
-    return tree_of(TreeFile.from_json(read_json(Path(name))).groups, labels, where=name)
+    return tree_of(_read(Path(name)).groups, labels, where=name)
 
 
 def tree_of(groups: Mapping[str, Branch], labels: Sequence[str], *, where: str) -> LabelTree:
@@ -125,12 +151,42 @@ def _spans(places: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _check_imagenet(labels: Sequence[str]) -> None:
-    """Refuse labels that cannot be ImageNet's in its own order, which is that of the synsets' numbers."""
-    synsets = [SYNSET.match(label) for label in labels]
-    numbers = [found[0] for found in synsets if found]
-    if len(labels) != CLASSES or numbers != sorted(numbers):
-        what = f"{len(labels)} labels" if len(labels) != CLASSES else "the labels are in another order"
-        raise _bad(what, IMAGENET, allowed=f"the {CLASSES} classes of ImageNet in the order of their synsets")
+    """Refuse labels that do not show that they are ImageNet's in its own order, which is that of the synsets' ids."""
+    synsets = [found[0] for label in labels if (found := SYNSET.match(label))]
+    plain = [label.lower().replace("_", " ") for label in labels]
+    if len(labels) != CLASSES:
+        what = f"{len(labels)} labels"
+    elif synsets:
+        if hashlib.sha256("\n".join(synsets).encode("ascii")).hexdigest() == SYNSETS_SHA256:
+            return
+        what = "the labels' ids are others, or in another order"
+    elif plain == [str(place) for place in range(CLASSES)]:
+        return
+    else:
+        place = next((place for place, word in ANCHORS.items() if word not in plain[place]), None)
+        if place is None:
+            return
+        what = f"the label {place} is {labels[place][:80]!r}, where {ANCHORS[place]!r} is due"
+    ways = "labels that begin with the synsets' ids (n01440764), the classes' names, or the numbers from 0"
+    raise _bad(what, IMAGENET, allowed=f"the {CLASSES} classes of ImageNet in the order of their synsets: {ways}")
+
+
+def _read(path: Path) -> TreeFile:
+    """The groups of a file; what JSON would pass over, a name that stands twice, is refused."""
+
+    def once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for name, item in pairs:
+            if name in found:
+                raise _bad(f"{name[:80]!r} stands there twice", str(path), allowed="each name once")
+            found[name] = item
+        return found
+
+    try:
+        data = json.loads(read_bytes(path).decode("utf-8"), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise FireforgeError("BAD_JSON", f"not JSON that can be read: {error}", where=str(path)) from error
+    return TreeFile.from_json(data)
 
 
 def _few(names: Sequence[str] | Mapping[str, object]) -> str:

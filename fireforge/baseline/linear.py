@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from fireforge.baseline.lesson import Fitted, Lesson
 from fireforge.baseline.planes import centred_pixels, in_chunks, raw_pixels
-from fireforge.baseline.scikit import fit_logistic
+from fireforge.baseline.scikit import Terms, fit_logistic
 from fireforge.baseline.shrink import shrink, shrink_words
 
 MOST_SIDE = 32
@@ -27,7 +27,7 @@ def linear(lesson: Lesson) -> Fitted:
     """
     pictures = shrink(lesson.pixels, MOST_SIDE)
     features, mean = centred_pixels(pictures, 255)
-    planes, told = fit_logistic(features, lesson.labels, penalty=PENALTY, rounds=ROUNDS)
+    planes, told = fit_logistic(features, lesson.labels, Terms(penalty=PENALTY, rounds=ROUNDS))
     planes = planes.centred(mean, 1 / 255)
     return Fitted(
         answer=in_chunks(lambda asked: raw_pixels(shrink(asked, MOST_SIDE)), planes),

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,23 +55,38 @@ def fit_svm(features: np.ndarray, labels: np.ndarray, *, penalty: float, seed: i
     return _planes([model.coef_.T], [model.intercept_], model.classes_), notes
 
 
-def fit_logistic(features: np.ndarray, labels: np.ndarray, *, penalty: float, rounds: int) -> tuple[Planes, Notes]:
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a logistic regression is fitted.
+
+    Args:
+      penalty: C, the weight of the losses beside half the squared norm.
+      rounds: of the solver at most.
+      intercept: whether the planes have one; without, theirs is 0.
+    """
+
+    penalty: float
+    rounds: int
+    intercept: bool = True
+
+
+def fit_logistic(features: np.ndarray, labels: np.ndarray, terms: Terms) -> tuple[Planes, Notes]:
     """Multinomial logistic regression.
 
     Args:
       features: float32 (N, D), centred.
       labels: int (N,), at least two classes.
-      penalty: C, the weight of the losses beside half the squared norm.
-      rounds: of the solver at most.
+      terms: penalty, rounds, intercept.
 
     Returns:
       The planes and notes.
     """
-    model = _module("linear_model").LogisticRegression(C=penalty, max_iter=rounds)
+    solver = _module("linear_model").LogisticRegression
+    model = solver(C=terms.penalty, max_iter=terms.rounds, fit_intercept=terms.intercept)
     notes = _fit(lambda: model.fit(features, labels))
-    stopped = int(np.max(model.n_iter_)) >= rounds
+    stopped = int(np.max(model.n_iter_)) >= terms.rounds
     told = tuple(note for note in notes if "failed to converge" not in note)
-    told += (f"stopped after {rounds} rounds, before it converged",) if stopped else ()
+    told += (f"stopped after {terms.rounds} rounds, before it converged",) if stopped else ()
     return _planes([model.coef_.T], [model.intercept_], model.classes_), told
 
 

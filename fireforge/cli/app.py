@@ -31,6 +31,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": using.predict,
     "report": looks.report,
 }
+TRAINS = ("torch", "sklearn", "safetensors", "threadpoolctl")  # what the train extra brings
 app = typer.Typer(
     help="Labelled images and a budget in; the smallest, fastest network that meets it out, with the evidence.",
     add_completion=False,
@@ -51,6 +52,9 @@ def main() -> None:
     except UsageError as error:
         print(_misused(error).line(), file=sys.stderr)
         code = int(Exit.BAD_INPUT)
+    except ModuleNotFoundError as error:
+        print(_missing(error).line(), file=sys.stderr)
+        code = int(Exit.ENVIRONMENT)
     except typer.Abort:
         code = int(Exit.INTERRUPTED)
     except BrokenPipeError:
@@ -65,6 +69,15 @@ def _misused(error: Any) -> FireforgeError:
     """An unknown verb or option, a value that is none, or what is missing."""
     verb = error.ctx.command_path if error.ctx else "fireforge"
     return FireforgeError("BAD_USAGE", " ".join(error.format_message().split()).rstrip("."), do=f"{verb} --help")
+
+
+def _missing(error: ModuleNotFoundError) -> FireforgeError:
+    """A package of the train extra; what else is missing is our bug."""
+    name = (error.name or "").partition(".")[0]
+    if name not in TRAINS:
+        raise error
+    do = 'pip install "fireforge[train]"'
+    return FireforgeError("NO_PACKAGE", f"{name} is not installed", do=do, exit_code=Exit.ENVIRONMENT)
 
 
 @app.callback(invoke_without_command=True)

@@ -53,7 +53,7 @@ def hedge(
     model: ModelPath,
     data: Data,
     tree: Annotated[str, typer.Option(metavar="TREE", help="imagenet, or a .json file of groups; none: its own.")] = "",
-    accuracy: Annotated[str | None, typer.Option(help="Share of right answers to keep, such as 95%.")] = None,
+    accuracy: Annotated[str | None, typer.Option(help="Share of right answers to keep; none: 95%.")] = None,
     bonus: Annotated[float | None, typer.Option(min=0, help="In bits, instead of fitting it to an accuracy.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of DATA; none of it was trained on.")] = False,
     out: Out = None,

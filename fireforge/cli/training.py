@@ -100,5 +100,5 @@ def finetune(
 
     settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device)
     with View(quiet=as_json) as view:
-        record, folder = job(model, data, settings, out=out, progress=view)
-    say(as_json, record.to_json(), tell.trained(record, folder))
+        found, folder = job(model, data, settings, out=out, progress=view)
+    say(as_json, found.to_json(), tell.finetuned(found.record, folder, rows=found.begun.rows, seen=found.seen))

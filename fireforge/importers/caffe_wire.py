@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ MOST_TEXT = 4 * 2**20  # bytes of a prototxt; the largest published ones have a 
 MOST_BINARY = 2**31 - 1  # bytes of a caffemodel: protobuf's own limit
 MOST_FIELDS = 1_000_000  # of all messages but numbers; a message of two bytes costs a hundred in memory
 MOST_DEPTH = 50  # of a prototxt's braces
-# what no brace counts in: quoted text, as far as it is closed, and comments
-PASSED_OVER = re.compile(r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|#[^\n]*""")
+# what no brace counts in: comments, and quoted text to its end or, where nobody closes it, to that of its line
+PASSED_OVER = re.compile(r""""[^"\\\n]*(?:\\[^\n][^"\\\n]*)*["\\]?|'[^'\\\n]*(?:\\[^\n][^'\\\n]*)*['\\]?|#[^\n]*""")
 HEAD = 65536  # bytes that are looked at to tell text from binary
 CONTROL = frozenset(range(9)) | frozenset(range(14, 32))  # bytes that no text holds
 DATA_TAG = b"\x2a"  # field 5 of a BlobProto, packed
@@ -74,7 +75,9 @@ def text_net(data: bytes, where: str | Path) -> Any:
         raise _bad("not text in UTF-8", where) from error
     _check_depth(text, where)
     try:
-        net = text_format.Parse(text, NetParameter(), allow_unknown_field=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of an escape that is none, which stays as it is
+            net = text_format.Parse(text, NetParameter(), allow_unknown_field=True)
     except (text_format.ParseError, ValueError) as error:
         raise _bad(f"not a prototxt: {str(error)[:200]}", where) from error
     if not net.layer and not net.layers:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from fireforge.base.errors import FireforgeError
+from fireforge.base.validate import MOST_LETTERS
 from fireforge.importers.drawing import MOST_LAYERS
 
 MAGIC = "7767517"
@@ -88,6 +89,9 @@ def _layer(words: list[str], where: str) -> Layer:
     counts = [_whole(word) for word in words[2:4]]
     if len(counts) != 2 or min(counts) < 0 or len(words) < 4 + sum(counts):
         raise _bad(f"{' '.join(words)[:80]!r}", where, allowed="type, name, inputs, outputs, their names, parameters")
+    longest = max(words[: 4 + sum(counts)], key=len)
+    if len(longest) > MOST_LETTERS:
+        raise _bad(f"a name too long: {longest[:80]!r}", where, allowed=f"at most {MOST_LETTERS} letters")
     inputs = tuple(words[4 : 4 + counts[0]])
     outputs = tuple(words[4 + counts[0] : 4 + sum(counts)])
     values: dict[int, Number] = {}

@@ -251,7 +251,7 @@ def _tag(model: onnx.ModelProto, where: str) -> Tag | None:
         if item.key == METADATA_KEY:
             try:
                 return Tag.from_json(json.loads(item.value))
-            except (ValueError, FireforgeError) as error:
+            except (ValueError, RecursionError, FireforgeError) as error:
                 raise _bad(f"its fireforge entry cannot be read: {error}", where) from error
     return None
 

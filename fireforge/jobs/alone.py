@@ -40,6 +40,9 @@ def ready(path: str, steps: dict[str, Any]) -> np.ndarray:
     return ((pixels - mean) / std).transpose(2, 0, 1)[None]
 
 
+MOST_GROUPS, MOST_LEVELS = 2, 64  # groups a class, and groups in one another: what cards of ours have at most
+
+
 def answered(scores: np.ndarray, labels: list[str], hedge: dict[str, Any] | None) -> tuple[str, float]:
     """The best label, or the group of classes that (information gain + bonus) * probability prefers to it.
 
@@ -55,12 +58,18 @@ def answered(scores: np.ndarray, labels: list[str], hedge: dict[str, Any] | None
     found = [(labels[best], np.arange(len(scores)) == best)]
     if hedge is not None:
         parents = hedge["tree"]["parents"]
+        if len(parents) > MOST_GROUPS * len(scores):
+            sys.exit(f"the card has {len(parents)} groups for {len(scores)} classes")
         holds = {name: np.zeros(len(scores), bool) for name in parents}
         for name, spans in hedge["tree"]["members"].items():
-            while name:
+            path = [name]
+            while parents[path[-1]]:
+                path.append(parents[path[-1]])
+                if len(path) > MOST_LEVELS:
+                    sys.exit(f"the card's group {name!r} lies in more than {MOST_LEVELS} others, or in itself")
+            for group in path:
                 for first, last in spans:
-                    holds[name][first : last + 1] = True
-                name = parents[name]
+                    holds[group][first : last + 1] = True
         found += sorted(holds.items(), key=lambda item: int(item[1].sum()))
     worth = []
     for _, inside in found:
@@ -99,7 +108,7 @@ def main(words: list[str]) -> int:
         logits = session.run(None, inputs)[0][0].astype(np.float64) / post.get("temperature", 1.0)
         scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         name, score = answered(scores, card["labels"], post.get("hedge"))
-        doubt = "none of these, nearest: " if score < post.get("threshold", 0.0) else ""
+        doubt = "none of these, nearest: " if scores.max() < post.get("threshold", 0.0) else ""
         print(f"{word}  {doubt}{name} {score:.1%}")
     return failed
 

@@ -65,7 +65,7 @@ def begin(
     elif _deciding(before) != _deciding(asked):
         raise FireforgeError(
             "OTHER_RUN",
-            "the folder holds a run of another command or of other data",
+            "the folder holds a run of another command, of other data or of another model",
             where=str(run.path),
             do="another --out",
         )

@@ -18,9 +18,9 @@ from fireforge.base.postprocess import Postprocess
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.recipes import RECIPES, steps_of
 from fireforge.base.value import Value
-from fireforge.importers.formats import import_files
+from fireforge.importers.formats import IMPORTERS, import_files, kind_of
 from fireforge.importers.imported import Imported
-from fireforge.importers.libraries import import_library, of_library
+from fireforge.importers.libraries import KINDS, import_library, of_library
 from fireforge.jobs.gate import place, write_gated
 from fireforge.jobs.verify import shown_pictures
 from fireforge.nets.families import NETWORKS, build_graph
@@ -78,15 +78,16 @@ def bring(
       What was written; it passed the parity gate against the numpy reference.
 
     Raises:
-      FireforgeError: NO_STEPS, if nobody says how pictures are made ready; BAD_LABELS; CANNOT_WRITE; PARITY; what
-        `import_files` and `import_library` raise.
+      FireforgeError: NO_STEPS, if nobody says how pictures are made ready; BAD_USAGE, if a network or its outputs are
+        told of files that hold their own; BAD_LABELS; CANNOT_WRITE; PARITY; what `import_files` and `import_library`
+        raise.
     """
     told = told or Told()
     path = place(out)
     model, notes = model_of(_read(files, told), told)
-    shown = shown_pictures(data, model.card.preprocess.steps())
+    shown, skipped = shown_pictures(data, model.card.preprocess.steps())
     exported, report = write_gated(model, path, pictures=shown, trained=model)
-    return Brought(exported=exported, parity=report, notes=notes)
+    return Brought(exported=exported, parity=report.replace(skipped=skipped), notes=notes)
 
 
 def model_of(found: Imported, told: Told) -> tuple[Model, tuple[str, ...]]:
@@ -130,8 +131,15 @@ def model_of(found: Imported, told: Told) -> tuple[Model, tuple[str, ...]]:
 
 def _read(files: Sequence[str | Path], told: Told) -> Imported:
     """What the files hold, in the network that they name or the user does."""
+    if told.classes is not None and not told.net:
+        do = "leave --classes out, or name the network by --net"
+        raise FireforgeError("BAD_USAGE", "--classes are those of a network that is named", where=str(files[0]), do=do)
     if of_library(told.net):
         return import_library(files, told.net, kind=told.kind, classes=told.classes)
+    kind = told.kind or (kind_of([Path(file) for file in files]) if told.net else "")
+    if told.net and kind in IMPORTERS and kind not in KINDS:
+        what = f"files of the kind {kind} hold their own network, not {told.net}"
+        raise FireforgeError("BAD_USAGE", what, where=str(files[0]), allowed=", ".join(KINDS), do="leave --net out")
     return import_files(files, kind=told.kind, known=_known(told))
 
 

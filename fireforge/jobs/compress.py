@@ -29,6 +29,7 @@ from fireforge.runtime.predictor import model_file
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 SEED = 0  # of the split of pictures that have no parts
+LEFT = "the card's tree of answers: left out; its bonus was fitted to the float file, fireforge hedge fits another"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,24 +67,48 @@ def compress(
       progress: receives updates.
 
     Returns:
-      What was written; it passed the parity gate on validation pictures.
+      What was written; it passed the parity gate on validation pictures. A tree of answers is left out, with a note
+      in the report: its bonus was fitted to the float file.
 
     Raises:
-      FireforgeError: NO_CARD, if the file does not say how it is fed; BAD_LABELS; BAD_STAGE, if it is quantized
-        already; PARITY; CANNOT_WRITE.
+      FireforgeError: NO_FILE; NO_CARD, if the file does not say how it is fed; BAD_LABELS; BAD_STAGE, if it is
+        quantized already; BAD_USAGE, if it shall be written over itself; PARITY; CANNOT_WRITE.
     """
     source = model_file(model)
-    path = place(out or source.with_name(f"{source.stem}-int8.onnx"))
     trained = read_float(source)
+    path = place(apart(out or source.with_name(f"{source.stem}-int8.onnx"), source))
+    post = trained.card.postprocess
+    left = (LEFT,) if post.hedge is not None else ()
+    trained = trained.replace(card=trained.card.replace(postprocess=post.replace(hedge=None)))
     scene = _scene(data, trained)
     judge = Judge(scene)
     context = context_of(scene, clock=Deadline(), progress=progress, evaluate=judge)
     folded, _ = STAGES["fold"](trained, context)
     made, report = STAGES["int8"](folded, context)
+    report = report.replace(notes=(*report.notes, *left))
     pictures = [encoded(scene.dataset, int(i)) for i in scene.part("val")[:PARITY]]
     exported, parity = write_gated(made, path, pictures=pictures, trained=trained, target=target)
     lost = paired_difference(judge.right(folded), judge.right(made))
     return Compressed(exported=exported, report=report, lost=lost, parity=parity)
+
+
+def apart(path: str | Path, source: Path) -> Path:
+    """Where a file shall be written, which is not where it is made from: nobody might have the floats elsewhere.
+
+    Args:
+      path: the file to write.
+      source: the file that is read; it is there.
+
+    Returns:
+      The path.
+
+    Raises:
+      FireforgeError: BAD_USAGE, if they are one file, by whatever name.
+    """
+    path = Path(path)
+    if path.exists() and path.samefile(source):
+        raise FireforgeError("BAD_USAGE", "it would be written over itself", where=str(path), do="another --out")
+    return path
 
 
 def read_model(path: Path) -> Model:
@@ -119,7 +144,7 @@ def read_float(path: Path) -> Model:
     """
     model = read_model(path)
     if any(node.op in QUANTIZERS for node in model.graph.nodes):
-        do = "the float file that it was made of"
+        do = "the float file that it was made of; fireforge export RUN writes a run's again"
         raise FireforgeError("BAD_STAGE", "the file is quantized already", where=str(path), do=do)
     graph = trunk(model.graph)
     return model.replace(graph=graph, weights={weight.name: model.weights[weight.name] for weight in graph.weights})

@@ -13,6 +13,7 @@ import numpy as np
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.exported import Exported
+from fireforge.base.graph import Graph
 from fireforge.base.measurement import Measurement
 from fireforge.base.metrics import wilson
 from fireforge.base.model import Card, Model, dense
@@ -265,7 +266,7 @@ def model_of(scene: Scene, record: RunRecord, folder: Path) -> Model:
     weights = read_weights(folder / record.weights, sha256=record.weights_sha256)
     graph = trunk(build_graph(record.trial.spec))
     kept = {weight.name: weights[weight.name] for weight in graph.weights}
-    return Model(graph=graph, weights=dense(kept), card=_descended(card_of(scene), record.trial.spec))
+    return Model(graph=graph, weights=dense(kept), card=_descended(card_of(scene), record.trial.spec, graph))
 
 
 def card_of(scene: Scene) -> Card:
@@ -278,13 +279,17 @@ def card_of(scene: Scene) -> Card:
     )
 
 
-def _descended(card: Card, spec: NetSpec) -> Card:
-    """The card of a network that was trained before: its source and licence are those of its first numbers as well."""
+def _descended(card: Card, spec: NetSpec, graph: Graph) -> Card:
+    """The card of a network that was trained before: the source, licence and names of tensors that it came with."""
     if spec.family != GIVEN:
         return card
     first = str(spec.params["source"]) or "a model of unknown source"
-    source = f"{first}; {card.source.replace('trained from nothing', 'trained on')}"
-    return card.replace(source=source, licence=str(spec.params["licence"]))
+    return card.replace(
+        preprocess=card.preprocess.replace(input=graph.inputs[0].name),
+        postprocess=card.postprocess.replace(outputs=graph.outputs[:1]),
+        licence=str(spec.params["licence"]),
+        source=f"{first}; {card.source.replace('trained from nothing on', 'then trained further on')}",
+    )
 
 
 def card_bytes(scene: Scene) -> int:
@@ -349,7 +354,7 @@ def write_verified(
 
     Args:
       model: what is written; its card is what the file must say of itself.
-      path: the file. Until it passed, and for ever where it is refused, it is called <name>.refused.<suffix>.
+      path: the file, as for `write_gated`.
       scene: its validation pictures go the whole way.
       run: whose record tells of the file, refused or not.
       trained: the network before any stage, as `model_of` gives it; a float file is held to it.

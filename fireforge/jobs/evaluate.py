@@ -16,7 +16,7 @@ from fireforge.base.answer import Answer
 from fireforge.base.errors import FireforgeError
 from fireforge.base.evaluation import AlongTree, Evaluation, Mistake, PerClass, reliability_bins
 from fireforge.base.files import write_bytes
-from fireforge.base.hedge import hedge_point, hedged
+from fireforge.base.hedge import hedge_point
 from fireforge.base.metrics import (
     accuracy,
     confusion,
@@ -303,7 +303,7 @@ def _along_tree(asked: Asked) -> AlongTree | None:
         most_bits=math.log2(hedge.tree.classes),
         exact=point.exact,
         bonus=hedge.bonus,
-        refused=int((hedged(asked.scores, hedge)[1] < asked.predictor.card.postprocess.threshold).sum()),
+        refused=int((asked.sure < asked.predictor.card.postprocess.threshold).sum()),
     )
 
 

@@ -14,7 +14,7 @@ from fireforge.compress.fold import folded
 from fireforge.compress.stages import STAGES
 from fireforge.export.targets import TARGETS
 from fireforge.jobs.calibrate import calibrated
-from fireforge.jobs.compress import compress, read_float
+from fireforge.jobs.compress import apart, compress, read_float
 from fireforge.jobs.deliver import context_of, model_of, write_verified
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.gate import place, write_gated
@@ -49,8 +49,9 @@ def export(
       What was written; it passed `verify` on validation pictures, a float file on those that are given.
 
     Raises:
-      FireforgeError: NO_RUN, if the folder holds no trained network; NO_DATA, if a file shall be quantized without
-        pictures; BAD_USAGE, if a run is given pictures; PARITY, if the file does not do what it should.
+      FireforgeError: NO_FILE; NO_RUN, if the folder is not there or holds no trained network; NO_DATA, if a file shall
+        be quantized without pictures; BAD_USAGE, if a run is given pictures or a file shall be written over itself;
+        PARITY, if the file does not do what it should.
     """
     lookup(FORMS, form, "form")
     lookup(TARGETS, target, "target")
@@ -58,6 +59,11 @@ def export(
         if data is not None:
             raise FireforgeError("BAD_USAGE", "a run has pictures of its own", where=str(model), do="leave --data out")
         return _of_run(Path(model), form, target, out=out, progress=progress)
+    if not Path(model).exists():
+        code, what = (
+            ("NO_FILE", "there is no such file") if Path(model).suffix else ("NO_RUN", "there is no such folder")
+        )
+        raise FireforgeError(code, what, where=str(model), allowed="a run's folder, or a float file")
     if form == "int8":
         if data is None:
             raise FireforgeError(
@@ -69,9 +75,9 @@ def export(
 
 def _of_file(path: Path, target: str, *, data: str | None, out: str | Path | None) -> Exported:
     """A float file once more, its batch norms folded."""
-    made = place(out or path.with_name(f"{path.stem}-float32.onnx"))
     trained = read_float(path)
-    pictures = shown_pictures(data, trained.card.preprocess.steps())
+    made = place(apart(out or path.with_name(f"{path.stem}-float32.onnx"), path))
+    pictures, _ = shown_pictures(data, trained.card.preprocess.steps())
     return write_gated(folded(trained)[0], made, pictures=pictures, trained=trained, target=target)[0]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fireforge.base.files import make_folder
+from fireforge.base.errors import FireforgeError
+from fireforge.base.files import make_folder, sha256_of_file
 from fireforge.base.golden import weights_digest
 from fireforge.base.graph import Graph, Node
 from fireforge.base.head import bare, head_of, with_classes
@@ -16,8 +17,10 @@ from fireforge.base.model import Model
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
 from fireforge.base.settings import Settings
+from fireforge.base.start import Start
 from fireforge.base.trial import Trial
-from fireforge.baseline.scikit import fit_logistic
+from fireforge.base.value import Value
+from fireforge.baseline.scikit import Terms, fit_logistic
 from fireforge.cost.count import count
 from fireforge.jobs.begin import begin
 from fireforge.jobs.compress import read_float
@@ -30,12 +33,14 @@ from fireforge.runtime.predictor import model_file
 from fireforge.train.features import features_of
 from fireforge.train.recipe import gentle
 from fireforge.train.trial import weights_path
-from fireforge.train.weights import write_weights
+from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.world import make_world
 
 PROBED = 5_000  # training pictures that new rows of the last layer are fitted to, at most
 PENALTY = 0.03  # C of that fit, on features of deviation 1
 ROUNDS = 300  # of its solver
+UNKNOWN = "the file does not say what it was trained on: pictures that it is judged on may be among them"
+LEAST = 1e-6  # deviation of a feature below which it is one number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +58,43 @@ class Lesson:
     progress: Progress = silent
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun(Value):
+    """What a training begins with.
+
+    Args:
+      numbers: their digest, under whose first digits they are kept.
+      rows: where those of the last layer come from, in words.
+    """
+
+    numbers: str
+    rows: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuned(Value):
+    """What became of a model.
+
+    Args:
+      record: of the training.
+      begun: what it began with.
+      seen: what is known of the pictures that the model was trained on before, in words.
+    """
+
+    record: RunRecord
+    begun: Begun
+    seen: str
+
+
 def finetune(
     model: str | Path, data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
-) -> tuple[RunRecord, Path]:
+) -> tuple[Finetuned, Path]:
     """Train a model on; the same call on the same folder resumes after the last whole epoch.
 
     Where the data's classes are not the model's, in its order, the last layer gets a row for each of them: the model's
-    own rows where it knows all of them by name, otherwise rows that are fitted to what the layer sees. Then all layers
-    are trained.
+    own rows where it knows all of them by name, otherwise rows that are fitted to what the layer sees. Numbers are no
+    names. Then all layers are trained. Where the model lies in the folder of a run on the same data, the parts are that
+    run's; of other models nobody knows what they have seen.
 
     Args:
       model: a float ONNX file with a card, built or imported, or a run's folder.
@@ -74,23 +108,25 @@ def finetune(
 
     Raises:
       FireforgeError: NO_CARD, if the file does not say how it is fed; BAD_STAGE, if it holds integers; NO_HEAD, if no
-        single layer makes the classes; OTHER_RUN.
+        single layer makes the classes; OTHER_RUN, also where the folder's run is one of another file; BAD_WEIGHTS, if
+        the numbers that a run began with are lost and cannot be made again.
 
     Source:
       Kumar et al. 2022: a linear probe first, then all layers, since fresh rows spoil the layers before them.
     """
+    make_world(settings.device)  # an absent device is told before anything is read
     source = model_file(model)
     start = read_float(source)
     folder = Path(out) if out else Path(f"{default_folder(data)}-{source.stem}")
-    known = start.card.preprocess.replace(input=start.graph.inputs[0].name)
-    side = min(known.steps().crop)  # asks how large the pictures are, so that crops come from more than the input
-    scene = look(data, seed=settings.seed, image_size=side, known=known)
-    model_digest = weights_digest(start.arrays().values())
+    scene, seen = _scene(data, start, source, seed=settings.seed)
     with RunFolder(folder) as run:
-        begin(run, scene, seed=settings.seed, settings=settings.replace(net="", model=model_digest))
+        begin(run, scene, seed=settings.seed, settings=settings.replace(net="", model=sha256_of_file(source)))
         lesson = Lesson(scene=scene, device=settings.device, progress=progress)
         fitted = for_classes(start, scene.dataset.labels)
-        digest = run.once("begun", lambda: _keep(run, begun(fitted, start, lesson)))
+        first = Begun.from_json(run.once("begun", lambda: _kept(run, fitted, start, lesson).to_json()))
+        if not _whole(run, first.numbers) and _kept(run, fitted, start, lesson) != first:
+            what = "the numbers that this run began with are lost"
+            raise FireforgeError("BAD_WEIGHTS", what, where=str(run.path), do="another --out")
         trial = Trial(
             spec=given_spec(fitted, source=start.card.source, licence=start.card.licence),
             recipe=recipe_of(settings, scene, law=gentle, graph=fitted),
@@ -98,10 +134,10 @@ def finetune(
             preprocess=scene.preprocess,
             seed=settings.seed,
             cost=count(fitted),
-            start=digest,
+            start=first.numbers,
         )
         record = train_one(run, trial, scene, device=settings.device, progress=progress)
-    return record, folder
+    return Finetuned(record=record, begun=first, seen=seen), folder
 
 
 def for_classes(start: Model, labels: tuple[str, ...]) -> Graph:
@@ -118,13 +154,12 @@ def for_classes(start: Model, labels: tuple[str, ...]) -> Graph:
     Raises:
       FireforgeError: NO_HEAD.
     """
-    if labels == start.card.labels:
+    if labels == start.card.labels and _knows(start, labels):
         return start.graph
-    graph = start.graph if set(labels) <= set(start.card.labels) else bare(start.graph)
-    return with_classes(graph, len(labels))
+    return with_classes(start.graph if _knows(start, labels) else bare(start.graph), len(labels))
 
 
-def begun(graph: Graph, start: Model, lesson: Lesson) -> dict[str, np.ndarray]:
+def begun(graph: Graph, start: Model, lesson: Lesson) -> tuple[dict[str, np.ndarray], str]:
     """The numbers that a training starts from.
 
     Args:
@@ -133,23 +168,23 @@ def begun(graph: Graph, start: Model, lesson: Lesson) -> dict[str, np.ndarray]:
       lesson: its pictures' classes are the graph's.
 
     Returns:
-      An array for each weight of the graph.
+      An array for each weight of the graph, and where the last layer's rows come from, in words.
     """
     arrays = {name: np.asarray(array) for name, array in start.arrays().items()}
     labels = lesson.scene.dataset.labels
-    if labels == start.card.labels:
-        return arrays
     head = head_of(graph)
-    if set(labels) <= set(start.card.labels):
+    if _knows(start, labels):
         rows = [start.card.labels.index(label) for label in labels]
-        return arrays | {name: np.take(arrays[name], rows, _axis(head, name)) for name in _numbers(head)}
+        own = {name: np.take(arrays[name], rows, _axis(head, name)) for name in _numbers(head)}
+        return arrays | own, "the model's own, which knows all classes by name"
     for weight in graph.weights:
         if weight.name in _numbers(head):
             arrays[weight.name] = np.zeros([int(size) for size in weight.shape], np.float32)
-    return arrays | probed(graph, arrays, lesson)
+    numbers, words = probed(graph, arrays, lesson)
+    return arrays | numbers, words
 
 
-def probed(graph: Graph, arrays: dict[str, np.ndarray], lesson: Lesson) -> dict[str, np.ndarray]:
+def probed(graph: Graph, arrays: dict[str, np.ndarray], lesson: Lesson) -> tuple[dict[str, np.ndarray], str]:
     """The head's numbers, fitted by logistic regression to what it sees of training pictures.
 
     Args:
@@ -158,7 +193,8 @@ def probed(graph: Graph, arrays: dict[str, np.ndarray], lesson: Lesson) -> dict[
       lesson: pictures and classes.
 
     Returns:
-      Name to array; a class that no picture has gets a row of zeros and the least bias.
+      Name to array, and how they came about, in words; a class that no picture has gets a row of zeros and the least
+      bias.
     """
     scene, head = lesson.scene, head_of(graph)
     ids = scene.part("train")
@@ -170,15 +206,39 @@ def probed(graph: Graph, arrays: dict[str, np.ndarray], lesson: Lesson) -> dict[
     seen = features_of(module.eval(), head, pixels, scene.steps, world=world, progress=lesson.progress)
     biased = len(_numbers(head)) == 2
     centre = seen.mean(axis=0) if biased else np.zeros(seen.shape[1], np.float32)
-    spread = seen.std(axis=0) + 1e-6
-    planes, _ = fit_logistic((seen - centre) / spread, scene.truth[ids[taken]], penalty=PENALTY, rounds=ROUNDS)
-    rows = planes.weights[-1].T / spread
+    spread = np.where(seen.std(axis=0) > LEAST, seen.std(axis=0), 1.0)
+    truth, terms = scene.truth[ids[taken]], Terms(penalty=PENALTY, rounds=ROUNDS, intercept=biased)
+    planes, notes = fit_logistic((seen - centre) / spread, truth, terms)
+    halved = 0.5 if len(planes.classes) == 2 else 1.0  # of two classes the planes are the fit's own and its negative
+    rows, offset = halved * planes.weights[-1].T / spread, halved * planes.biases[-1]
     table = np.zeros((len(scene.dataset.labels), seen.shape[1]), np.float32)
-    bias = np.full(len(table), planes.biases[-1].min(), np.float32)
+    bias = np.full(len(table), offset.min(), np.float32)
     table[planes.classes] = rows
-    bias[planes.classes] = planes.biases[-1] - rows @ centre
+    bias[planes.classes] = offset - rows @ centre
     weight = np.moveaxis(table, 0, _axis(head, head.inputs[1])).reshape(arrays[head.inputs[1]].shape)
-    return dict(zip(_numbers(head), (np.ascontiguousarray(weight), bias)))
+    words = "; ".join([f"fitted to {len(taken):,} training pictures by logistic regression", *notes])
+    return dict(zip(_numbers(head), (np.ascontiguousarray(weight), bias))), words
+
+
+def _scene(data: str, start: Model, source: Path, *, seed: int) -> tuple[Scene, str]:
+    """The pictures as the model sees them, on the data of the run that it lies in in that run's parts; and in words."""
+    known = start.card.preprocess.replace(input=start.graph.inputs[0].name)
+    side = min(known.steps().crop)  # asks how large the pictures are, so that crops come from more than the input
+    scene = look(data, seed=seed, image_size=side, known=known)
+    entry = RunFolder(source.parent).entry("start")
+    before = Start.from_json(entry).data if entry else None
+    if before is None or before.sha256 != scene.ref.sha256:
+        return scene, UNKNOWN
+    if before.seed != seed:
+        scene = look(data, seed=before.seed, image_size=side, known=known)
+    return scene, "the parts are those of the model's own run"
+
+
+def _knows(start: Model, labels: tuple[str, ...]) -> bool:
+    """Whether the model has a row for each of the labels; numbers, or names that occur twice, tell nothing."""
+    own = start.card.labels
+    named = not all(label.isdigit() for label in own) and len(set(own)) == len(own)
+    return named and set(labels) <= set(own)
 
 
 def _numbers(head: Node) -> tuple[str, ...]:
@@ -192,10 +252,20 @@ def _axis(head: Node, name: str) -> int:
     return 1 if across else 0
 
 
-def _keep(run: RunFolder, arrays: dict[str, np.ndarray]) -> str:
-    """Write the numbers that a training starts from, where it looks for them; their digest."""
+def _kept(run: RunFolder, graph: Graph, start: Model, lesson: Lesson) -> Begun:
+    """Make the numbers that a training starts from and write them where it looks for them."""
+    arrays, words = begun(graph, start, lesson)
     digest = weights_digest(arrays.values())
     path = weights_path(run.path, digest)
     make_folder(path.parent)
     write_weights(path, arrays)
-    return digest
+    return Begun(numbers=digest, rows=words)
+
+
+def _whole(run: RunFolder, digest: str) -> bool:
+    """Whether the numbers of a digest are there and are what it says."""
+    try:
+        arrays = read_weights(weights_path(run.path, digest))
+    except FireforgeError:
+        return False
+    return weights_digest(arrays.values()) == digest

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,8 +54,8 @@ def write_gated(
 
     Args:
       model: what is written; its card is what the file must say of itself.
-      path: the file, as `place` takes it. Until it passed, and for ever where it is refused, it is called
-        <name>.refused.<suffix>.
+      path: the file, as `place` takes it. Until it passed it is a hidden file beside it; where it is refused it is
+        called <name>.refused.<suffix>, with a number where a file is called so.
       pictures: image files' bytes that go the whole way, at least one.
       trained: the network before any stage; a float file is held to it.
       target: a name of TARGETS.
@@ -112,15 +113,24 @@ def _gated(
 ) -> tuple[Exported, ParityReport]:
     """Write under another name, verify, and rename."""
     path = place(path)
-    waiting = path.with_name(f"{path.stem}.refused{path.suffix}")
+    waiting = path.with_name(f".{path.stem}.waiting{path.suffix}")
     exported = write(waiting)
     report = verify_file(waiting, pictures, source=source, sha256=(exported.sha256,))
+    target = path if report.passed else _refused(path)
+    try:
+        os.replace(waiting, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    report = report.replace(model=str(target))
     if note is not None:
         note(report)
     if not report.passed:
         raise refusal(report)
-    try:
-        os.replace(waiting, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    return exported.replace(path=str(path)), report.replace(model=str(path))
+    return exported.replace(path=str(path)), report
+
+
+def _refused(path: Path) -> Path:
+    """What a refused file is called: nothing that is there is written over."""
+    numbers = itertools.chain([""], (f".{number}" for number in itertools.count(2)))
+    places = (path.with_name(f"{path.stem}.refused{number}{path.suffix}") for number in numbers)
+    return next(place for place in places if not place.exists())

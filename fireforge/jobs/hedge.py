@@ -63,7 +63,7 @@ def hedge(
       model: a float or int8 file with a card, or a run's folder.
       data: labelled pictures; their classes are some or all of the model's.
       wish: tree, and accuracy or bonus.
-      out: the file; None for <name>-hedge.onnx beside the model. The page lies beside it, <name>-hedge.html.
+      out: the file; None for <name>-hedge.onnx beside the model. The page lies beside it, with its name and .html.
       progress: receives updates.
 
     Returns:
@@ -71,17 +71,17 @@ def hedge(
       model's, byte for byte.
 
     Raises:
-      FireforgeError: NO_CARD; BAD_TREE; BAD_LABELS; BAD_SHARE; TOO_FEW, if there are too few pictures to halve; PARITY;
-        CANNOT_WRITE; BAD_USAGE, if the file would replace the model.
+      FireforgeError: NO_FILE; NO_CARD; BAD_TREE; BAD_LABELS; BAD_SHARE; TOO_FEW, if there are too few pictures to
+        halve; PARITY; CANNOT_WRITE; BAD_USAGE, if the file would replace the model.
     """
     if not 0 < wish.accuracy <= 1:
         raise FireforgeError("BAD_SHARE", f"an accuracy of {wish.accuracy}", allowed="more than 0, up to 1")
     source = model_file(model)
-    path, page = _places(source, out)
     predictor = load(source)
     card = predictor.card
     tree = _tree(wish.tree, card, source)
     given = None if wish.bonus is None else Hedge(tree=tree, bonus=wish.bonus)
+    path, page = _places(source, out)
     dataset, known = data_of(model, data, card.labels, progress=progress)
     asked = ask(predictor, dataset, _ids(dataset, known, wish), progress=progress)
     halves = _Halves(asked, tree, progress)
@@ -98,7 +98,7 @@ def hedge(
         source=str(source),
         tree=wish.tree or OWN,
         data=data,
-        part="all" if wish.everything else "val",
+        part="all" if wish.everything else "val" if known is None else "run",
         groups=len(tree.groups),
         most_bits=math.log2(tree.classes),
         wanted=chosen.accuracy,
@@ -154,6 +154,7 @@ class _Halves:
         for done, accuracy in enumerate(sorted(wanted)):
             self._progress(Update(stage="fit", done=done, total=len(wanted), unit="accuracy"))
             hedge = self.fit(accuracy)
+            found.pop(hedge.bonus, None)  # so that the greatest accuracy stands in its own place
             found[hedge.bonus] = self.point(hedge)
         self._progress(Update(stage="fit", done=len(wanted), total=len(wanted), unit="accuracy"))
         return tuple(found.values())
@@ -165,7 +166,7 @@ def _places(source: Path, out: str | Path | None) -> tuple[Path, Path]:
     if path.resolve() == source.resolve():
         raise FireforgeError("BAD_USAGE", "would replace the file that it is made of", where=str(path), do="--out")
     path = place(path)
-    return path, prove_writable(path.with_name(f"{path.stem.removesuffix('-hedge')}-hedge.html"))
+    return path, prove_writable(path.with_name(f"{path.stem}.html"))
 
 
 def _tree(name: str, card: Card, source: Path) -> LabelTree:

@@ -199,7 +199,8 @@ def parity(found: ParityReport) -> list[str]:
     """Lines of `verify`."""
     rows = [(t.tap, f"{t.difference:.3g}", f"{t.bound:.3g}", "ok" if t.passed else "DIFFERS") for t in found.taps]
     verdict = "passed" if found.passed else "FAILED"
-    head = f"{found.model}: {verdict} on {found.pictures} pictures, {found.agreement:.2%} of answers agree"
+    lost = f" ({found.skipped} more cannot be read)" if found.skipped else ""
+    head = f"{found.model}: {verdict} on {found.pictures} pictures{lost}, {found.agreement:.2%} of answers agree"
     return [head, "", *text_table(("stage", "difference", "bound", "verdict"), rows)]
 
 
@@ -277,6 +278,12 @@ def trained(record: RunRecord, folder: Path) -> list[str]:
         f"  fireforge export {folder} --form int8",
         f"  fireforge report {folder}",
     ]
+
+
+def finetuned(record: RunRecord, folder: Path, *, rows: str, seen: str) -> list[str]:
+    """Lines of `finetune`."""
+    first, *rest = trained(record, folder)
+    return [first, f"rows of the last layer: {rows}", seen, *rest]
 
 
 def prediction(name: str, answer: Classification) -> str:

@@ -17,12 +17,12 @@ def hedging(found: Hedging, page: Path) -> list[str]:
     rows = [_row("best class, always", found.plain, found, bonus=None), _row("bonus 0", found.free, found)]
     rows += [_row(f"fitted for {p.wanted:.4g}", p, found) for p in found.curve if p.bonus != found.free.bonus]
     chosen, (low, high) = found.chosen, found.interval(found.chosen)
-    missed = (
-        f"WARNING: {found.wanted:.1%} is not kept on other pictures; a greater --accuracy or more pictures may mend it"
-    )
+    mend = "a greater --accuracy or more pictures" if found.wanted < 1 else "more pictures, or a --bonus of your own,"
+    missed = f"WARNING: {found.wanted:.1%} is not kept on other pictures; {mend} may mend it"
     asked = f"wanted {found.wanted:.1%}, " if found.wanted else ""
     return [
         f"{found.fitted:,} pictures to fit bonuses on, {found.judged:,} others to measure on:",
+        *([f"({found.caution})"] if found.caution else []),
         "",
         *text_table(COLUMNS, rows),
         "",

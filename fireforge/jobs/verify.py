@@ -20,7 +20,7 @@ from fireforge.base.parity import ParityReport
 from fireforge.base.pixels import encode_png
 from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import golden_bytes
-from fireforge.data.check import drop_broken
+from fireforge.data.check import look
 from fireforge.data.open import open_dataset
 from fireforge.importers.onnx_file import import_onnx
 from fireforge.jobs.program import with_program
@@ -71,11 +71,11 @@ def verify(model: str | Path, data: str | None = None, *, pictures: int = MOST) 
       The report, also where it did not pass; `refusal` makes an error of it.
     """
     path = model_file(model)
-    shown = shown_pictures(data, load(path).card.preprocess.steps(), most=pictures)
-    return verify_file(path, shown, sha256=_told(path))
+    shown, skipped = shown_pictures(data, load(path).card.preprocess.steps(), most=pictures)
+    return verify_file(path, shown, sha256=_told(path)).replace(skipped=skipped)
 
 
-def shown_pictures(data: str | None, steps: ImageSteps, *, most: int = MOST) -> list[bytes]:
+def shown_pictures(data: str | None, steps: ImageSteps, *, most: int = MOST) -> tuple[list[bytes], int]:
     """What a file is verified on.
 
     Args:
@@ -84,13 +84,27 @@ def shown_pictures(data: str | None, steps: ImageSteps, *, most: int = MOST) -> 
       most: pictures of the dataset.
 
     Returns:
-      Image files' bytes, at least one.
+      Image files' bytes, at least one; and how many that were taken cannot be read.
+
+    Raises:
+      FireforgeError: the first picture's own error, if none can be read.
     """
     if data is None:
-        return generated(steps)
-    dataset = drop_broken(open_dataset(data))
+        return generated(steps), 0
+    dataset = open_dataset(data)
     ids = np.linspace(0, len(dataset.samples) - 1, min(most, len(dataset.samples))).astype(int)
-    return [encoded(dataset, int(i)) for i in ids]
+    shown: list[bytes] = []
+    errors: list[FireforgeError] = []
+    for i in ids:
+        try:
+            look(dataset.read(int(i)), where=dataset.where(int(i)), full=True)
+        except FireforgeError as error:
+            errors.append(error)
+        else:
+            shown.append(encoded(dataset, int(i)))
+    if errors and not shown:
+        raise errors[0]
+    return shown, len(errors)
 
 
 def verify_file(

@@ -234,7 +234,9 @@ def _answers_apart(scores: np.ndarray, start: int, executed: Executed, post: Pos
     due = classes if post.hedge is None else plain_answers(scores, post.hedge)
     found = [abs(sure - row[group]) if group in row else 1.0 for (group, sure, _), row in zip(told, due)]
     clear = [
-        (sure >= post.threshold, accepted) for _, sure, accepted in told if abs(sure - post.threshold) > POST_BOUND
+        (row.max() >= post.threshold, accepted)
+        for (_, _, accepted), row in zip(told, scores)
+        if abs(row.max() - post.threshold) > POST_BOUND
     ]
     return max(*found, *(float(wanted != got) for wanted, got in clear), 0.0)
 

@@ -230,7 +230,7 @@ def model_file(path: str | Path) -> Path:
 
 
 def _only_model(folder: Path) -> Path:
-    found = sorted(p for p in folder.glob("*.onnx") if ".refused." not in p.name)
+    found = sorted(p for p in folder.glob("*.onnx") if ".refused." not in p.name and p.name[0] != ".")
     if len(found) == 1:
         return found[0]
     if not found:
@@ -263,7 +263,7 @@ def read_tag(session: FileSession, *, where: str) -> Tag:
         )
     try:
         return Tag.from_json(json.loads(session.metadata))
-    except (ValueError, FireforgeError) as error:
+    except (ValueError, RecursionError, FireforgeError) as error:
         raise FireforgeError("BAD_MODEL_FILE", f"its fireforge entry cannot be read: {error}", where=where) from error
 
 

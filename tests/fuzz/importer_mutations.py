@@ -19,6 +19,8 @@ LIES: tuple[Any, ...] = (
     "", "\0", "../x", "é" * 3, "a" * 600, "/etc/passwd", None, True, False, [], {}, [[]], [1, 1], [0, 0], {"a": 1},
     [1] * 100,
 )  # fmt: skip
+MARKS = (b"", b'"', b"'")
+RUNS = (b'\\"', b"\\'", b"\\", b'"', b"'", b"{", b"}", b"<", b"[", b"#", b"-", b" ", b"\n", b"9")
 WORDS = re.compile(rb"[\w.+-]+|\s+|.", re.DOTALL)
 
 
@@ -51,14 +53,14 @@ def bytewise(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
 
 
 def wordwise(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
-    """Words and lines of a text that are replaced, doubled, left out, swapped, or taken from another."""
+    """Words and lines of a text that are replaced, doubled, left out, swapped, taken from another, or a mark's run."""
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
         lines = rng.random() < 0.3
         parts = data.splitlines(keepends=True) if lines else WORDS.findall(data)
         at, to = rng.randrange(len(parts) or 1), rng.randrange(len(parts) or 1)
         if not parts:
             return data
-        kind = rng.randrange(6)
+        kind = 6 if rng.random() < 0.03 else rng.randrange(6)
         if kind == 0:
             del parts[at]
         elif kind == 1:
@@ -72,6 +74,8 @@ def wordwise(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
             other = rng.choice(others)
             pieces = other.splitlines(keepends=True) if lines else WORDS.findall(other)
             parts[at] = rng.choice(pieces or [b""])
+        elif kind == 6:
+            parts[at] = rng.choice(MARKS) + rng.choice(RUNS) * rng.choice((10, 20_000))
         else:
             parts[at] = parts[to]
         data = b"".join(parts)

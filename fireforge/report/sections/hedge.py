@@ -93,7 +93,7 @@ def pictures(found: Hedging) -> Markup:
 def how(found: Hedging) -> Markup:
     """Where the figures come from."""
     fitted = f"{show.count(found.fitted)}, of which the chosen bonus keeps {show.percent(found.kept)}"
-    part = {"val": "validation part", "all": "all pictures"}.get(found.part, found.part)
+    part = found.caution or {"all": "all pictures"}.get(found.part, found.part)
     rows = [
         ("Rule", "the class or group with the greatest (information gain + bonus) × probability"),
         ("Source", "Deng, Krause, Berg and Fei-Fei, Hedging Your Bets, CVPR 2012 (DARTS)"),

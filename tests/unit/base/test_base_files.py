@@ -112,7 +112,8 @@ def test_folder_is_made_with_parents_or_refused(tmp_path: Path) -> None:
 def test_read_json_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"{")
     (tmp_path / "latin").write_bytes(b'"\xe9"')
-    for name, code in (("absent", "NO_FILE"), ("bad", "BAD_JSON"), ("latin", "BAD_JSON")):
+    (tmp_path / "deep").write_bytes(b"[" * 200_000)
+    for name, code in (("absent", "NO_FILE"), ("bad", "BAD_JSON"), ("latin", "BAD_JSON"), ("deep", "BAD_JSON")):
         with pytest.raises(FireforgeError, match=code) as caught:
             files.read_json(tmp_path / name)
         assert caught.value.where == str(tmp_path / name)

@@ -43,6 +43,12 @@ def test_activations_behind_it_go_and_nothing_else() -> None:
     assert [node.op for node in bare(graph).nodes] == ops[:-3] + ops[-2:]  # conv10, Relu, mean, Flatten
     assert ops[-3] == "Relu"
     assert infer(bare(graph))[graph.outputs[0]] == infer(graph)[graph.outputs[0]]
+    last = small(
+        (node("Flatten", "input", out="f", axis=1), node("Gemm", "f", "w", out="s"), node("Relu", "s", out="logits")),
+        TensorType(name="w", shape=(48, 10)),
+    )
+    assert bare(last).outputs == ("logits",)
+    assert infer(bare(last))["logits"].shape == ("N", 10)
     plain = made("mobilenet-v2")
     assert bare(plain) == plain
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -129,14 +130,26 @@ def test_classify_answers_with_a_group_and_keeps_the_classes() -> None:
     logits = np.log(np.float32([[0.30, 0.28, 0.2, 0.2, 0.01, 0.01], [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]]))
     post = Postprocess(hedge=Hedge(tree=TREE), threshold=0.5)
     group, plain = classify({"logits": logits}, Postprocess.from_json(post.to_json()), NAMES, top=2)
-    assert (group.label, group.accepted, group.labels) == ("cats", True, ("lion", "lynx"))
+    assert (group.label, group.labels) == ("cats", ("lion", "lynx"))
     assert group.score == pytest.approx(0.58)
     assert [name for name, _ in group.told] == ["cats", "lion", "lynx"]
     assert Classification.from_json(group.to_json()) == group
     assert (plain.label, plain.group) == ("lion", "")
     assert "group" not in plain.to_json()
-    strict = classify({"logits": logits}, post.replace(threshold=0.6), NAMES)
-    assert [answer.accepted for answer in strict] == [False, True]  # the score of the answer counts, 0.58
+    assert [answer.accepted for answer in (group, plain)] == [False, True]  # the best class counts, 0.30, not 0.58
+
+
+@pytest.mark.parametrize("bonus", [0.0, 5.0, 1e6])
+def test_none_of_these_is_as_without_a_tree(bonus: float) -> None:
+    """A threshold is fitted to the scores of best classes; the greatest bonus answers with all things, whose is 1."""
+    logits = np.random.default_rng(1).normal(size=(40, 6)) * 2
+    plain = Postprocess(threshold=0.5)
+    answers = [
+        [answer.accepted for answer in classify({"logits": logits}, post, NAMES)]
+        for post in (plain, plain.replace(hedge=Hedge(tree=TREE, bonus=bonus)))
+    ]
+    assert answers[0] == answers[1]
+    assert 5 < sum(answers[0]) < 35
 
 
 def test_a_file_without_a_tree_is_as_before() -> None:
@@ -159,12 +172,37 @@ def test_a_file_without_a_tree_is_as_before() -> None:
         ({"r": ""}, {"r": [[1, 2]]}, "0 is next"),
         ({"r": ""}, {"r": [[0, 10**18]]}, "classes"),
         ({"r": ""}, {}, "0 classes"),
+        ({"": ""}, {"": [[0, 1]]}, "without a name"),
+        ({"r": "", "a\x1b[31m": "r"}, {"r": [[0, 1]], "a\x1b[31m": [[2, 3]]}, "called 'a\\x1b[31m'"),
+        ({"r": "", "a\n": "r"}, {"r": [[0, 1]], "a\n": [[2, 3]]}, "called 'a\\n'"),
+        ({"r": "", "a\ud800": "r"}, {"r": [[0, 1]], "a\ud800": [[2, 3]]}, "called 'a\\ud800'"),
+        ({"r": "", **{f"a{i}": "r" for i in range(8)}}, {"r": [[0, 3]]}, "4 classes in 9 groups"),
+        ({"r": "", **{f"a{i}": "r" for i in range(4095)}}, {"r": [[0, 4095]]}, "4096 classes in 4096 groups"),
     ],
 )
 def test_what_is_no_tree_is_refused(parents: dict, members: dict, word: str) -> None:
     with pytest.raises(FireforgeError, match="BAD_TREE") as caught:
         LabelTree.from_json({"parents": parents, "members": members})
     assert word in str(caught.value)
+
+
+def test_groups_in_groups_end_somewhere() -> None:
+    """64 levels are a tree, 65 are none; 100,000 are refused at once, where a square of them takes minutes."""
+    for levels, classes, said in (
+        (64, 40, ""),
+        (65, 40, "64 levels"),
+        (4000, 2000, "64 levels"),
+        (100_000, 4, "100000"),
+    ):
+        parents = {f"g{i}": f"g{i - 1}" if i else "" for i in reversed(range(levels))}
+        members = {f"g{levels - 1}": ((0, classes - 1),)}
+        begun = time.process_time()
+        if said:
+            with pytest.raises(FireforgeError, match=f"BAD_TREE: .*{said}"):
+                LabelTree(parents=parents, members=members)
+        else:
+            assert len(LabelTree(parents=parents, members=members).above("g63")) == 64
+        assert time.process_time() - begun < 1  # in fact 0.03 s
 
 
 def test_a_tree_of_another_number_of_classes_is_refused() -> None:
@@ -185,8 +223,9 @@ def test_nothing_to_choose_a_bonus_with_is_refused() -> None:
     ):
         with pytest.raises(FireforgeError, match="BAD_CALIBRATION"):
             fit_hedge(bad[0], bad[1], TREE, accuracy=bad[2])
-    with pytest.raises(FireforgeError, match="BAD_TREE"):
-        Hedge(tree=TREE, bonus=-1.0)
+    for bonus in (-1.0, 1e306):
+        with pytest.raises(FireforgeError, match=r"BAD_TREE: hedge: bonus .*allowed: a bonus of 0 to 1e\+305 bits"):
+            Hedge(tree=TREE, bonus=bonus)
 
 
 def test_the_groups_of_imagenet_are_a_tree_over_its_classes() -> None:

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph, Node, TensorType
+from fireforge.base.hedge import Hedge, LabelTree
 from fireforge.base.model import Card, Model, Tag, dense
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.preprocess import ImageSteps, Preprocess
@@ -44,3 +47,15 @@ def test_a_tag_of_1000_labels_is_read_back() -> None:
     tag = Tag(card=CARD.replace(labels=tuple(f"class {i}" for i in range(1000))), golden={"top": "AA=="})
     assert Tag.from_json(tag.to_json()) == tag
     assert len(canonical_json(Tag(card=CARD).to_json())) < 600
+
+
+def test_a_card_whose_tree_has_other_classes_is_refused() -> None:
+    n = len(CARD.labels)
+    for classes in (n, n + 1):
+        tree = LabelTree(parents={"all": ""}, members={"all": ((0, classes - 1),)})
+        data = {**CARD.to_json(), "postprocess": Postprocess(hedge=Hedge(tree=tree)).to_json()}
+        if classes == n:
+            assert Card.from_json(data).labels == CARD.labels
+            continue
+        with pytest.raises(FireforgeError, match=f"BAD_TREE: card: a tree of {classes} classes for {n} labels"):
+            Card.from_json(data)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.imagenet_groups import imagenet_tree
-from fireforge.base.tree_file import read_tree
+from fireforge.base.tree_file import ANCHORS, read_tree
 
 LABELS = ("cat", "car", "dog", "bus", "cow", "cat")  # two classes are called cat
+DATA = os.environ.get("FIREFORGE_DATA")
 GROUPS = {
     "all": {},
     "animals": {"parent": "all", "classes": ["cow"]},
@@ -75,13 +78,64 @@ def test_a_file_of_another_form_is_told_where(text: str, tmp_path: Path) -> None
         read_tree(str(tmp_path / "tree.json"), LABELS)
 
 
-def test_imagenet_is_for_its_1000_classes_in_order() -> None:
-    synsets = [f"n{place:08d} thing" for place in range(1000)]
-    assert read_tree("imagenet", synsets) == imagenet_tree()
-    assert read_tree("imagenet", [str(place) for place in range(1000)]) == imagenet_tree()
-    for labels, said in ((synsets[:-1], "999 labels"), (synsets[::-1], "another order")):
-        with pytest.raises(FireforgeError, match=said):
+def test_imagenet_is_for_its_1000_classes_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty names, the ids' digest, or the numbers; rising ids that are not ImageNet's prove nothing."""
+    numbers = [str(place) for place in range(1000)]
+    names = [f"{ANCHORS.get(place, 'Thing').title()}, {place}" for place in range(1000)]
+    ids = [f"n{place:08d} thing" for place in range(1000)]
+    for labels in (numbers, names, [name.replace(" ", "_") for name in names]):
+        assert read_tree("imagenet", labels) == imagenet_tree()
+    for labels, said in (
+        (numbers[:-1], "999 labels"),
+        (numbers[::-1], "'tench' is due"),
+        (sorted(names), "is due"),
+        ([f"class {place}" for place in range(1000)], "the label 0 is 'class 0', where 'tench' is due"),
+        ([*names[:388], names[389], names[388], *names[390:]], "the label 388"),
+        (ids, "ids are others"),
+        ([*names[:-1], ids[-1]], "ids are others"),
+    ):
+        with pytest.raises(FireforgeError, match=f"BAD_TREE: imagenet: .*{said}.*order of their synsets: labels that"):
             read_tree("imagenet", labels)
+    joined = "\n".join(label[:9] for label in ids)
+    monkeypatch.setattr("fireforge.base.tree_file.SYNSETS_SHA256", hashlib.sha256(joined.encode()).hexdigest())
+    assert read_tree("imagenet", ids) == imagenet_tree()
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DATA, reason="FIREFORGE_DATA is not set")
+def test_imagenet_s_own_lists_are_taken_and_others_are_not() -> None:
+    """The lists of the competition: ids, ids with names, names."""
+    home = Path(DATA or "") / "imagenet_meta"
+    words = (home / "synset_words.txt").read_text().splitlines()
+    names = [line.split(" ", 1)[1] for line in words]
+    for labels in ((home / "imagenet_synsets.txt").read_text().split(), words, names):
+        assert read_tree("imagenet", labels) == imagenet_tree()
+        for other in (labels[::-1], [*labels[1:], labels[0]]):
+            with pytest.raises(FireforgeError, match="BAD_TREE"):
+                read_tree("imagenet", other)
+    with pytest.raises(FireforgeError, match="BAD_TREE"):
+        read_tree("imagenet", sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"groups": {"all": {}, "pets": {}, "pets": {}}}', "BAD_TREE: .*tree.json: 'pets' stands there twice"),
+        ('{"groups": {"all": {"classes": ["cat"], "classes": []}}}', "BAD_TREE: .*'classes' stands there twice"),
+        ("[" * 200_000, "BAD_JSON: .*tree.json: not JSON that can be read"),
+        ('{"groups": {"all": {"classes": ' + "[" * 200_000, "BAD_JSON: .*tree.json"),
+        (
+            '{"groups": {"": {"classes": ["cat", "car", "dog", "bus", "cow"]}}}',
+            "BAD_TREE: .*tree.json: .*without a name",
+        ),
+        ('{"groups": {"a\\u001b": {"classes": ["cat", "car", "dog", "bus", "cow"]}}}', "BAD_TREE: .*tree.json.*x1b'"),
+    ],
+)
+def test_what_json_lets_through_is_refused_in_a_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "tree.json").write_text(text)
+    with pytest.raises(FireforgeError, match=said) as caught:
+        read_tree(str(tmp_path / "tree.json"), LABELS)
+    assert caught.value.line().isprintable()
 
 
 def test_another_name_is_refused() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -436,6 +437,30 @@ def test_floods_of_layers_end_soon(tmp_path: Path) -> None:
     assert max(map(len, got.notes)) < 1000
     with pytest.raises(FireforgeError, match="at most 4194304"):
         bring(tmp_path, "#" * 2**23)
+
+
+@pytest.mark.parametrize("mark", ['"', "'"])
+@pytest.mark.parametrize("end", ["", "\\", "\n}", "\\\n"])
+def test_a_quote_that_nobody_closes_takes_time_in_proportion(mark: str, end: str, tmp_path: Path) -> None:
+    """A megabyte of quotes that are all escaped; a search that begins anew at each would take half an hour."""
+    start = time.process_time()
+    with pytest.raises(FireforgeError, match="BAD_MODEL_FILE"):
+        bring(tmp_path, INPUT + "name: " + mark + ("\\" + mark) * 2**19 + end)
+    assert time.process_time() - start < 1
+
+
+def test_an_escape_that_is_none_stays_as_it_is_without_a_word(tmp_path: Path) -> None:
+    """As in a path of Windows; the warning that protobuf's reader gives of it would be an error here."""
+    check(bring(tmp_path, 'note: "C:\\:data"\n' + INPUT.replace('"n"', '"C\\:n"') + FC, MODELS["V2"]))
+
+
+def test_braces_count_where_a_quote_has_ended_and_not_within_it(tmp_path: Path) -> None:
+    quoted = 'note: "a{b\\"{" # {"\nnote: \'"{\\\'{\' '
+    check(bring(tmp_path, quoted * 60 + INPUT + FC, MODELS["V2"]))
+    with pytest.raises(FireforgeError, match="nested deeper than 50"):
+        bring(tmp_path, 'name: "open {\n' + "layer {" * 60)
+    with pytest.raises(FireforgeError, match="nested deeper than 50"):
+        bring(tmp_path, 'name: "\\\\" ' + "layer {" * 60)
 
 
 def test_every_cut_is_refused(tmp_path: Path) -> None:

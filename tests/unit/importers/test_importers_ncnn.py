@@ -223,7 +223,13 @@ INPUT = "Input data 0 1 data 0=3 1=3 2=2"
         ([INPUT, "ReLU r 1 2 data a b"], b"", "BAD_MODEL_FILE", "outputs: a, b"),
         ([INPUT, "ReLU r 1 1 data a 0=nan"], b"", "BAD_MODEL_FILE", "0=nan"),
         ([INPUT, "ReLU r 1 1 data a -23301=5,1"], b"", "BAD_MODEL_FILE", "-23301=5,1"),
-        ([INPUT, f"ReLU {'r' * 600} 1 1 data a"], b"", "BAD_GRAPH", "too long"),
+        ([INPUT, f"ReLU {'r' * 600} 1 1 data a"], b"", "BAD_MODEL_FILE", "too long: 'rrr"),
+        (
+            [INPUT, f"ReLU r 1 1 {'b' * 9000} a"],
+            b"",
+            "BAD_MODEL_FILE",
+            "too long: '" + "b" * 80 + "'; allowed: at most 512",
+        ),
     ],
 )
 def test_what_lies_is_refused(tmp_path: Path, lines: list[str], content: bytes, code: str, told: str) -> None:

@@ -89,6 +89,21 @@ def test_its_answers_along_a_tree_are_fireforge_s(bonus: float) -> None:
         assert alone.answered(row, list(LABELS), lean) == (name, pytest.approx(score, abs=1e-12))
 
 
+@pytest.mark.parametrize(
+    ("parents", "said"),
+    [
+        ({"all": "", "a": "b", "b": "a"}, "group 'a' lies in more than 64 others, or in itself"),
+        ({f"g{i}": f"g{i - 1}" if i else "" for i in range(70)}, "group 'g69' lies in more than 64"),
+        ({"all": "", **{f"g{i}": "all" for i in range(80)}}, "81 groups for 40 classes"),
+    ],
+)
+def test_a_card_that_fireforge_refuses_ends_it_with_a_line(parents: dict, said: str) -> None:
+    """It reads the card without fireforge; in a circle it would go round for ever."""
+    hedge = {"tree": {"parents": parents, "members": {list(parents)[-2 if "b" in parents else -1]: [[0, 39]]}}}
+    with pytest.raises(SystemExit, match=said):
+        alone.answered(np.full(40, 1 / 40), [str(i) for i in range(40)], hedge)
+
+
 def test_the_shorter_side_is_resized_and_the_centre_cut_as_in_fireforge(tmp_path: Path) -> None:
     """Pixel for pixel against `fireforge.base.pixels`, which holds what a card says."""
     for channels, order in ((1, "L"), (3, "RGB"), (3, "BGR")):

@@ -131,3 +131,20 @@ def test_kinds_are_told_by_endings_and_others_are_refused_with_the_list(tmp_path
         import_files([tmp_path / "absent.onnx"])
     with pytest.raises(FireforgeError, match="UNKNOWN_NAME"):
         import_files([tmp_path / "model.docx"], kind="word")
+
+
+def test_a_network_is_not_named_for_files_that_hold_their_own(numbers, tmp_path):
+    own = tmp_path / "own.onnx"
+    bring([numbers[0]], out=own, told=Told(net=NET, preprocess="gray"))
+    for told, words in (
+        (Told(net="resnet-18"), "BAD_USAGE: .*own.onnx: files of the kind onnx hold their own network, not resnet-18"),
+        (Told(kind="onnx", net=NET), "BAD_USAGE: .*allowed: safetensors, torch; try: leave --net out"),
+        (Told(classes=5), "BAD_USAGE: .*--classes"),
+    ):
+        with pytest.raises(FireforgeError, match=words):
+            bring([own], out=tmp_path / "again.onnx", told=told)
+    with pytest.raises(FireforgeError, match=r"BAD_USAGE: .*--classes"):
+        bring([numbers[0]], out=tmp_path / "again.onnx", told=Told(classes=5, preprocess="gray"))
+    with pytest.raises(FireforgeError, match="UNKNOWN_NAME"):
+        bring([own], out=tmp_path / "again.onnx", told=Told(kind="word", net=NET))
+    assert [path.name for path in tmp_path.iterdir()] == ["own.onnx"]

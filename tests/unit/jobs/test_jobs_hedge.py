@@ -9,6 +9,7 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,19 +17,24 @@ from typer.testing import CliRunner
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.graph import Graph, Node, TensorType
+from fireforge.base.hedge import LabelTree
 from fireforge.base.hedging import Hedging
 from fireforge.base.model import Card, Model, dense
 from fireforge.base.pixels import encode_png
 from fireforge.base.postprocess import Postprocess
 from fireforge.base.preprocess import ImageSteps, Preprocess
+from fireforge.base.progress import silent
+from fireforge.base.trial import DataRef
 from fireforge.cli.app import app
-from fireforge.export.retag import split_tag
+from fireforge.data.open import open_dataset
+from fireforge.data.split import split
+from fireforge.export.retag import retag, split_tag
 from fireforge.export.targets import write_onnx
 from fireforge.importers.onnx_file import import_onnx
-from fireforge.jobs import tell
+from fireforge.jobs import alone, tell
 from fireforge.jobs.bring import Told, bring
 from fireforge.jobs.evaluate import evaluate
-from fireforge.jobs.hedge import Wish, hedge
+from fireforge.jobs.hedge import Wish, _Halves, hedge
 from fireforge.jobs.tell_hedge import hedging
 from fireforge.runtime.predictor import Predictor, load
 from fireforge.runtime.torch_runtime import TorchSession
@@ -120,6 +126,12 @@ def test_bits_fall_and_accuracy_rises_along_the_curve_as_fitted(made: tuple[Hedg
     found, _ = made
     bonuses = [point.bonus for point in found.curve]
     assert bonuses == sorted(set(bonuses))
+    assert len(bonuses) > 3
+    bits, right = [point.bits for point in found.curve], [point.accuracy for point in found.curve]
+    assert bits == sorted(bits, reverse=True)
+    assert right == sorted(right)
+    assert bits[0] > bits[-1]
+    assert right[0] < right[-1]
     assert found.chosen in found.curve
     assert found.free.bonus == 0.0
     assert found.plain.bits == pytest.approx(2 * found.plain.accuracy)
@@ -172,12 +184,90 @@ def test_the_verb_on_an_int8_file_with_a_given_bonus(home: Path) -> None:
     told = json.loads(CliRunner().invoke(app, more, catch_exceptions=False).stdout)
     page = Path(told.pop("page"))
     found = Hedging.from_json(told)
-    assert (found.exported.form, found.parity.form, page) == ("int8", "int8", home / "other-hedge.html")
+    assert (found.exported.form, found.parity.form, page) == ("int8", "int8", home / "other.html")
     assert (found.wanted, found.chosen.bonus, found.parity.passed) == (0.0, 6.0, True)
     assert split_tag((home / "int8.onnx").read_bytes()) == split_tag((home / "other.onnx").read_bytes())
     lines = hedging(found, page)
     assert any("bonus 6 bits, as given" in line for line in lines)
     assert lines[-1] == str(page)
+    helped = CliRunner().invoke(app, ["hedge", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+    assert "none: 95%" in " ".join(helped.split())
+
+
+def test_pictures_without_parts_are_split_as_a_build_splits_them(home: Path) -> None:
+    """15 % of each class, no picture of the part that a build would train on."""
+    wish = Wish(tree=str(home / "tree.json"), bonus=1.0)
+    found, page = hedge(home / "float32.onnx", str(home / "data"), wish, out=home / "val.onnx")
+    dataset = open_dataset(str(home / "data"))
+    val = split(dataset, DataRef(source=dataset.source, sha256="", seed=0, val_share=0.15)).val
+    assert (found.part, found.fitted + found.judged) == ("val", len(val))
+    assert {row.name for row in found.shown} <= {dataset.samples[i].name for i in val}
+    assert len(found.shown) == found.judged
+    assert [point.wanted for point in found.curve] == sorted(point.wanted for point in found.curve)
+    assert (page, "may be training pictures" in page.read_text()) == (home / "val.html", True)
+
+
+def test_equal_pictures_are_in_one_half() -> None:
+    """Each picture three times, once with another label; the classes take turns."""
+    draw = np.random.default_rng(7)
+    digests = [bytes([i // 3]) for i in range(60)]
+    truth = draw.integers(0, 4, 60)
+    asked = SimpleNamespace(ids=np.arange(60), truth=truth, dataset=SimpleNamespace(digests=digests, source="x"))
+    halves = _Halves(asked, LabelTree(parents={"all": ""}, members={"all": ((0, 3),)}), silent)
+    one, other = ({digests[i] for i in rows} for rows in (halves.fitted, halves.judged))
+    assert not one & other
+    assert (len(one), len(other), len(halves.fitted) + len(halves.judged)) == (10, 10, 60)
+
+
+def test_none_of_these_is_counted_as_without_a_tree(home: Path, made: tuple[Hedging, Path]) -> None:
+    """Counted answer by answer; groups' probabilities are far above the threshold."""
+    data, (_, _, tag) = (home / "float32-hedge.onnx").read_bytes(), import_onnx(home / "float32-hedge.onnx")
+    assert tag is not None
+    card = tag.card.replace(postprocess=tag.card.postprocess.replace(threshold=0.6))
+    (home / "strict.onnx").write_bytes(retag(data, tag.replace(card=card)))
+    answers = load(home / "strict.onnx").predict(sorted((home / "data").rglob("*.png")))
+    refused = [answer for answer in answers if not answer.accepted]
+    assert all(answer.scores[0] < 0.6 for answer in refused)
+    assert any(answer.score > 0.9 for answer in refused)
+    found = evaluate(home / "strict.onnx", str(home / "data"))
+    assert found.along_tree is not None
+    assert found.along_tree.refused == found.refused == len(refused) > 0
+
+
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_a_file_that_the_gate_refuses_has_no_name(form: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A predict.py that knows no bonus: in int8 as well its groups are held to the scores of a session like its own."""
+    program = Path(alone.__file__).read_text().replace('.get("bonus", 0.0)', '.get("none", 0.0)')
+    (home / "faulty.py").write_text(program)
+    monkeypatch.setattr("fireforge.jobs.program.alone", SimpleNamespace(__file__=str(home / "faulty.py")))
+    wish = Wish(tree=str(home / "tree.json"), bonus=8.0, everything=True)
+    with pytest.raises(FireforgeError, match=r"PARITY.*predict.py"):
+        hedge(home / f"{form}.onnx", str(home / "data"), wish, out=home / "wrong.onnx")
+    assert not (home / "wrong.onnx").exists()
+    assert not (home / "wrong.html").exists()
+
+
+def test_pictures_that_a_run_was_trained_on_are_no_judges(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its own data a run gives its validation part, by its seed and share, and that it chose on it is told."""
+    data = str(home / "data")
+    ref = DataRef(source=data, sha256="", seed=3, val_share=0.2)
+    monkeypatch.setattr("fireforge.jobs.evaluate._ref_of", lambda run: ref)
+    wish = Wish(tree=str(home / "tree.json"), bonus=1.0)
+    with pytest.raises(FireforgeError, match=r"BAD_USAGE: --all: .*trained on pictures of this data"):
+        hedge(home / "float32.onnx", data, wish.replace(everything=True), out=home / "all.onnx")
+    found, page = hedge(home / "float32.onnx", data, wish, out=home / "own.onnx")
+    dataset = open_dataset(data)
+    val = split(dataset, ref).val
+    assert (found.part, found.fitted + found.judged) == ("run", len(val))
+    assert {row.name for row in found.shown} <= {dataset.samples[i].name for i in val}
+    assert "chose the network and fitted its temperature on it" in page.read_text()
+
+
+@pytest.mark.parametrize("name", ["runs/digit", "typo/model.onnx"])
+def test_a_file_that_is_not_there_makes_no_folder(name: str, home: Path, tmp_path: Path) -> None:
+    with pytest.raises(FireforgeError, match=rf"NO_FILE: .*{name}"):
+        hedge(tmp_path / name, str(home / "data"), Wish(tree=str(home / "tree.json")))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -186,6 +276,7 @@ def test_the_verb_on_an_int8_file_with_a_given_bonus(home: Path) -> None:
         ({"tree": ""}, "BAD_TREE.*no tree yet"),
         ({"accuracy": 0.0}, "BAD_SHARE"),
         ({"bonus": -1.0}, "BAD_TREE: .*bonus -1"),
+        ({"bonus": 1e306}, r"BAD_TREE: hedge: bonus 1e\+306 bits.*0 to 1e\+305 bits"),
         ({"out": "float32.onnx"}, "BAD_USAGE.*would replace"),
         ({"model": "float32-hedge.onnx", "data": "few"}, "TOO_FEW.*--all"),
     ],

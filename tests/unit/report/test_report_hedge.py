@@ -14,7 +14,7 @@ from fireforge.base.hedging import HedgedPicture, Hedging
 from fireforge.base.parity import ParityReport
 from fireforge.jobs.tell_hedge import hedging
 from fireforge.report.hedge import hedging_page
-from fireforge.report.sections.hedge import numbers, pictures, trade
+from fireforge.report.sections.hedge import how, numbers, pictures, trade
 
 
 def point(wanted: float, bonus: float, accuracy: float, bits: float, exact: float = 0.5) -> HedgePoint:
@@ -123,6 +123,28 @@ def test_an_accuracy_that_other_pictures_do_not_keep_is_told(found: Hedging) -> 
         told = found.replace(wanted=wanted)
         assert (f"{100 * wanted:g} % {words}" in hedging_page(told)) == missed
         assert any(line.startswith(f"WARNING: {wanted:.1%} is not kept") for line in hedging(told, Path("p"))) == missed
+
+
+def test_all_right_answers_cannot_be_wanted_more(found: Hedging) -> None:
+    lines = "\n".join(hedging(found.replace(wanted=1.0), Path("p")))
+    assert "WARNING: 100.0% is not kept on other pictures; more pictures" in lines
+    assert "greater --accuracy" not in lines
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("run", "which chose the network and fitted its temperature on it"),
+        ("val", "the file does not say what it was trained on, so these may be training pictures"),
+        ("all", ""),
+    ],
+)
+def test_pictures_that_are_not_new_to_the_network_are_told(found: Hedging, part: str, said: str) -> None:
+    told = found.replace(part=part)
+    text = "\n".join(hedging(told, Path("p")))
+    assert said == told.caution[-len(said) :] if said else not told.caution
+    assert (said in text, said in how(told)) == (True, True)
+    assert ("may be training" in text, "chose the network" in text) == (part == "val", part == "run")
 
 
 def test_the_page_loads_and_runs_nothing(found: Hedging) -> None:

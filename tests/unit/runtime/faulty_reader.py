@@ -48,6 +48,12 @@ def strict(outputs, post, labels, **others):
     return classify(outputs, post.replace(threshold=0.999), labels, **others)
 
 
+def of_answers(outputs, post, labels, **others):
+    """The threshold held against the score of the answer, which may be a group's."""
+    answers = classify(outputs, post, labels, **others)
+    return [answer.replace(accepted=answer.score >= post.threshold) for answer in answers]
+
+
 def eager(outputs, post, labels, **others):
     """Twice the bonus."""
     twice = post.hedge.replace(bonus=2 * post.hedge.bonus)
@@ -80,6 +86,7 @@ FAULTS = {
     "class": [(predictor, "classify", next_class)],
     "temperature": [(predictor, "classify", colder)],
     "threshold": [(predictor, "classify", strict)],
+    "group threshold": [(predictor, "classify", of_answers)],
     "bonus": [(predictor, "classify", eager)],
     "no groups": [(predictor, "classify", always_class)],
     "span": [(hedge.LabelTree, "holds", next_member)],

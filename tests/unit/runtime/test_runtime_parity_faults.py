@@ -20,6 +20,7 @@ from fireforge.runtime.parity import Reference, verify
 
 MEMBERS = {"even": ((0, 0), (2, 2)), "odd": ((1, 1), (3, 3))}
 BONUS = 2.0  # bits
+THRESHOLD = 0.6
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,7 @@ def test_in_int8_as_well(fault, wide, photos, monkeypatch) -> None:
         ("float32", "none"),
         ("float32", "bonus"),
         ("float32", "span"),
+        ("float32", "group threshold"),
         pytest.param("float32", "gain", marks=pytest.mark.slow),
         pytest.param("float32", "no groups", marks=pytest.mark.slow),
         pytest.param("int8", "none", marks=pytest.mark.slow),
@@ -94,10 +96,11 @@ def test_in_int8_as_well(fault, wide, photos, monkeypatch) -> None:
 def test_a_fault_in_the_answers_along_a_tree_is_found_behind_the_network(
     fault, form, wide, photos, monkeypatch, tmp_path, write_file
 ) -> None:
-    """Four classes in two pairs; with this bonus two of ten photos are answered with a pair, with twice it four."""
+    """Four classes in two pairs; with this bonus two of ten photos are answered with a pair, with twice it four. The
+    best classes of those two are below the threshold."""
     _, reference = wide[form]
     tree = LabelTree(parents={"all": "", "even": "all", "odd": "all"}, members=MEMBERS)
-    post = reference.card.postprocess.replace(hedge=Hedge(tree=tree, bonus=BONUS))
+    post = reference.card.postprocess.replace(hedge=Hedge(tree=tree, bonus=BONUS), threshold=THRESHOLD)
     card = reference.card.replace(postprocess=post)
     hedged = write_file(tmp_path / "hedged.onnx", reference.graph, reference.arrays, card)
     made = hedged, Reference(graph=reference.graph, arrays=reference.arrays, card=card)
