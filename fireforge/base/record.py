@@ -28,6 +28,7 @@ class RunRecord(Value):
       versions: package to version.
       command: what can be run to get this again.
       error: why there are no weights, in one line; "" for a trial that went well.
+      stages: of seconds["train"], those of each stage of a step, and of evaluation and checkpoints between epochs.
     """
 
     trial: Trial
@@ -42,6 +43,7 @@ class RunRecord(Value):
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
     error: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

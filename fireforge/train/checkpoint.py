@@ -30,12 +30,14 @@ class Course:
       epochs: passes over the training part; a share of one counts as that.
       metrics: name to numbers by epoch so far.
       seconds: of training behind it, those before an interruption too.
+      stages: of these seconds, those of each of `fireforge.train.stopwatch.STAGES`.
       finish: seconds after the last epoch, for the norms and the last look at the validation part.
     """
 
     epochs: float = 0.0
     metrics: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
     finish: float = 0.0
 
 
@@ -54,7 +56,7 @@ def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str
     path = folder / f"epoch-{epoch:05d}.safetensors"
     sha256 = write_weights(path, tensors)
     state = {"epoch": epoch, "file": path.name, "sha256": sha256, "ema_steps": steps}
-    state |= {"metrics": course.metrics, "seconds": course.seconds}
+    state |= {"metrics": course.metrics, "seconds": course.seconds, "stages": course.stages}
     older = [item for item in _states(folder, owner) if item["epoch"] < epoch]
     states = [state, *older][:KEPT]
     write_json(folder / INDEX, {"owner": owner, "states": states, "sha256": sha256_of([owner, states])})
@@ -89,7 +91,8 @@ def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress
             progress(Update(stage="train", done=state["epoch"], unit="epoch", note=f"not used: {error.line()}"))
             continue
         _restore(parts, tensors, state["ema_steps"], folder)
-        return Course(epochs=state["epoch"], metrics=state["metrics"], seconds=state["seconds"])
+        stages = state.get("stages", {})  # states of before have none
+        return Course(epochs=state["epoch"], metrics=state["metrics"], seconds=state["seconds"], stages=stages)
     if failure is not None:
         raise FireforgeError(
             failure.code, failure.what, where=failure.where, do=f"remove {folder} to train from the start"

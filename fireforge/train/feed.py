@@ -14,6 +14,7 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import permutation
 from fireforge.base.trial import Augment
 from fireforge.train.augment import Moment, mix, vary
+from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.world import World
 
 
@@ -83,7 +84,7 @@ def steps_per_epoch(count: int, batching: Batching) -> int:
 
 
 def batches(
-    pictures: Pictures, batching: Batching, *, epoch: int, world: World
+    pictures: Pictures, batching: Batching, *, epoch: int, world: World, clock: Stopwatch | None = None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch.
 
@@ -92,10 +93,12 @@ def batches(
       batching: how.
       epoch: from 0; order and variation depend on (seed, epoch, sample id) only.
       world: where the batches go.
+      clock: is told what collating, copying and varying take; None for nobody.
 
     Yields:
       Inputs float32 (N, C, H, W), normalized, and targets float32 (N, K) that sum to 1.
     """
+    lap = clock.lap if clock is not None else _nobody
     order = np.arange(len(pictures))
     if batching.augment is not None:
         order = permutation(batching.seed, epoch, len(pictures))
@@ -105,16 +108,26 @@ def batches(
     steps = steps_per_epoch(len(order), batching)
     for step in range(steps):
         end = len(order) if step + 1 == steps else (step + 1) * batching.batch
+        if clock is not None:
+            clock.step()
         rows = torch.from_numpy(order[step * batching.batch : end])
-        inputs = pixels[rows].to(world.device).float()
+        inputs, targets = pixels[rows], F.one_hot(labels[rows], batching.classes)
+        lap("collate")
+        inputs, targets = inputs.to(world.device).float(), targets.to(world.device).float()
+        lap("copy")
         if batching.augment is None or batching.augment == Augment():
             inputs = _resized(inputs, batching.steps.crop)
-        targets = F.one_hot(labels[rows], batching.classes).float().to(world.device)
         if batching.augment is not None:
             moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[rows.numpy()])
             inputs = vary(inputs, batching.augment, moment, size=batching.steps.crop)
             inputs, targets = mix(inputs, targets, batching.augment, moment)
-        yield inputs.sub_(mean).div_(std), targets  # in place: the batch is a copy
+        inputs.sub_(mean).div_(std)  # in place: the batch is a copy
+        lap("augment")
+        yield inputs, targets
+
+
+def _nobody(stage: str) -> None:
+    """A lap that nobody is told of."""
 
 
 def _resized(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -29,8 +29,10 @@ from fireforge.train.layout import layout_of, sound
 from fireforge.train.norms import refresh_norms
 from fireforge.train.optimizer import make_optimizer
 from fireforge.train.schedule import learning_rate
+from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.world import World
 
+TOLD_S = 1.0  # between two words of progress within an epoch
 HEADS_SHARE = 0.3  # of each auxiliary head's loss in the sum that is trained (Szegedy et al. 2014, section 5)
 NORMS_SHARE = 8  # one in so many pictures that were trained on are seen once more for the norms' statistics ...
 NORMS_LEAST, NORMS_MOST = 512, 4096  # ... and at least and at most so many
@@ -73,7 +75,7 @@ class Watch:
     """Who watches a training and when it must stop.
 
     Args:
-      progress: receives one update an epoch.
+      progress: receives an update an epoch, and one a second within it.
       deadline: the training stops after the batch in which it runs out.
       judge_every: epochs between two looks at the validation part; the last epoch is always judged.
       until: epochs after which the training stops like one that the deadline cuts, such as 3.25; infinity for none.
@@ -87,6 +89,23 @@ class Watch:
     def over(self, epochs: float) -> bool:
         """Whether a training that has come so far must stop."""
         return self.deadline.over() or epochs >= self.until
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What an epoch is done with.
+
+    Args:
+      forward: the module, or its compiled form.
+      optimizer: of the module's parameters.
+      ema: the average that follows, or None.
+      clock: is told what each stage takes.
+    """
+
+    forward: Forward
+    optimizer: torch.optim.Optimizer
+    ema: Ema | None
+    clock: Stopwatch
 
 
 def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Course:
@@ -107,6 +126,7 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
       FireforgeError: DIVERGED, if the loss is not finite.
     """
     start, epochs = time.monotonic(), task.recipe.epochs
+    clock = Stopwatch(task.world.device)
     task = dataclasses.replace(task, recipe=sound(task.recipe, module, task.world.device))
     module.to(memory_format=layout_of(task.recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = make_optimizer(module, task.recipe)
@@ -117,17 +137,29 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     if keeping.folder is not None:
         course = load_checkpoint(keeping.folder, owner=keeping.owner, parts=parts, progress=watch.progress)
     start -= course.seconds
+    clock.lap("prepare")
+    clock.add(course.stages)
     for epoch in range(int(course.epochs), epochs):
         with _seeded(task.batching.seed, epoch, task.world.device):
-            found = train_epoch(module, task, epoch=epoch, forward=forward, optimizer=optimizer, ema=ema, watch=watch)
+            tools = Tools(forward=forward, optimizer=optimizer, ema=ema, clock=clock)
+            found = train_epoch(module, task, epoch=epoch, tools=tools, watch=watch)
         done = found["train/epoch"]
         over = watch.over(done)
         if len(task.ready.val) and done < epochs and done % watch.judge_every == 0:
+            clock.start()
             found |= _judge_val(module, task, epoch=done, state=ema.state if ema is not None else None)
-        course = Course(epochs=done, metrics=_with(course.metrics, found), seconds=time.monotonic() - start)
+            clock.lap("evaluate")
+        course = Course(
+            epochs=done,
+            metrics=_with(course.metrics, found),
+            seconds=time.monotonic() - start,
+            stages=dict(clock.seconds),
+        )
         due = over or done == epochs or done % keeping.every == 0
         if keeping.folder is not None and done == epoch + 1 and due:  # a cut epoch is trained anew by who resumes
+            clock.start()
             save_checkpoint(keeping.folder, owner=keeping.owner, course=course, parts=parts)
+            clock.lap("checkpoint")
         if over or done == epochs:
             break
         watch.progress(Update(stage="train", done=done, total=epochs, unit="epoch", note=_note(course.metrics)))
@@ -135,7 +167,9 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     metrics = _finish(module, task, ema=ema, course=course)
     watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(metrics)))
     finish = time.monotonic() - trained
-    return Course(epochs=course.epochs, metrics=metrics, seconds=trained - start, finish=finish)
+    return Course(
+        epochs=course.epochs, metrics=metrics, seconds=trained - start, stages=dict(clock.seconds), finish=finish
+    )
 
 
 def train_epoch(
@@ -143,9 +177,7 @@ def train_epoch(
     task: Task,
     *,
     epoch: int,
-    forward: Forward,
-    optimizer: torch.optim.Optimizer,
-    ema: Ema | None,
+    tools: Tools,
     watch: Watch,
 ) -> dict[str, float]:
     """One pass over the training pictures, or its first batches where the time is up.
@@ -154,9 +186,7 @@ def train_epoch(
       module: changed in place.
       task: what to do.
       epoch: from 0.
-      forward: the module, or its compiled form.
-      optimizer: of the module's parameters.
-      ema: the average that follows, or None.
+      tools: what it is done with.
       watch: no batch begins when it is over, but the first.
 
     Returns:
@@ -169,17 +199,24 @@ def train_epoch(
     module.train()
     per_epoch = steps_per_epoch(len(task.ready.train), task.batching)
     sums = torch.zeros(2, device=task.world.device)
-    rate, steps, seen = 0.0, 0, 0
-    for inputs, targets in batches(task.ready.train, task.batching, epoch=epoch, world=task.world):
+    rate, steps, seen, told = 0.0, 0, 0, time.monotonic()
+    tools.clock.start()
+    for batch in batches(task.ready.train, task.batching, epoch=epoch, world=task.world, clock=tools.clock):
         rate = learning_rate(task.recipe, epoch * per_epoch + steps, per_epoch)
         with making(task.recipe):
-            loss, right = train_step(forward, optimizer, inputs, targets, rate=rate, recipe=task.recipe)
-        sums += torch.stack([loss * len(inputs), right])
-        if ema is not None:
-            ema.update(module)
-        steps, seen = steps + 1, seen + len(inputs)
+            loss, right = train_step(
+                tools.forward, tools.optimizer, batch, rate=rate, recipe=task.recipe, clock=tools.clock
+            )
+        sums += torch.stack([loss * len(batch[0]), right])
+        if tools.ema is not None:
+            tools.ema.update(module)
+        tools.clock.lap("update")
+        steps, seen = steps + 1, seen + len(batch[0])
         if watch.over(epoch + steps / per_epoch):
             break
+        if time.monotonic() - told >= TOLD_S:
+            told, done = time.monotonic(), round(epoch + steps / per_epoch, 2)
+            watch.progress(Update(stage="train", done=done, total=task.recipe.epochs, unit="epoch"))
     loss_mean, accuracy = (sums / seen).tolist()
     _check_finite(loss_mean, f"the loss of epoch {epoch + 1}")
     return {"train/loss": loss_mean, "train/accuracy": accuracy, "lr": rate, "train/epoch": epoch + steps / per_epoch}
@@ -188,11 +225,11 @@ def train_epoch(
 def train_step(
     forward: Forward,
     optimizer: torch.optim.Optimizer,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
+    batch: tuple[torch.Tensor, torch.Tensor],
     *,
     rate: float,
     recipe: Recipe,
+    clock: Stopwatch,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward, backward, update.
 
@@ -200,14 +237,15 @@ def train_step(
       forward: a module in training mode, or its compiled form. Where it has several outputs, the first one answers and
         the others are auxiliary heads for the same targets, each of which adds HEADS_SHARE of its loss.
       optimizer: of the module's parameters.
-      inputs: float32 (N, C, H, W).
-      targets: float32 (N, K), rows sum to 1.
+      batch: inputs float32 (N, C, H, W) and targets float32 (N, K), rows sum to 1.
       rate: learning rate of this step.
       recipe: label smoothing, precision and layout are used.
+      clock: is told what the three take.
 
     Returns:
       Mean loss and number of right answers of the first output, as scalars on the device.
     """
+    inputs, targets = batch
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
@@ -217,7 +255,10 @@ def train_step(
     loss, *others = (
         F.cross_entropy(part.float(), targets, label_smoothing=recipe.label_smoothing) for part in (first, *heads)
     )
-    torch.autograd.backward(loss + HEADS_SHARE * sum(others) if others else loss)
+    whole = loss + HEADS_SHARE * sum(others) if others else loss
+    clock.lap("forward")
+    torch.autograd.backward(whole)
+    clock.lap("backward")
     optimizer.step()
     right = (first.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
     return loss.detach().float(), right.float()

@@ -14,6 +14,7 @@ from fireforge.train.kernels import forward_of, making
 from fireforge.train.layout import layout_of
 from fireforge.train.loop import train_step
 from fireforge.train.optimizer import make_optimizer
+from fireforge.train.stopwatch import Stopwatch
 
 STEPS = 2  # the optimizer's state is there from the second one on
 
@@ -37,9 +38,10 @@ def rehearse(graph: Graph, recipe: Recipe, *, steps: int = STEPS) -> None:
     inputs = torch.randn(recipe.batch, *sizes, generator=torch.Generator().manual_seed(0))
     targets = torch.zeros(recipe.batch, _classes(graph))
     targets[:, 0] = 1
+    clock = Stopwatch(inputs.device)
     for _ in range(steps):
         with making(recipe):
-            train_step(forward, optimizer, inputs, targets, rate=1e-4, recipe=recipe)
+            train_step(forward, optimizer, (inputs, targets), rate=1e-4, recipe=recipe, clock=clock)
         if ema is not None:
             ema.update(module)
 

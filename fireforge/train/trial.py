@@ -91,6 +91,7 @@ def run_trial(
         metrics={name: tuple(numbers) for name, numbers in course.metrics.items()},
         accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
         seconds={"data": loaded - start, "train": course.seconds, "finish": course.finish},
+        stages=course.stages,
         samples={"train": len(pictures.train), "val": len(pictures.val)},
         weights=str(weights.relative_to(folder)),
         weights_sha256=sha256,

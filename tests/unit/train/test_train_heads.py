@@ -18,6 +18,7 @@ from fireforge.nets.googlenet import small_googlenet
 from fireforge.nets.module import GraphModule, load_arrays
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.loop import HEADS_SHARE, train_step
+from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.trial import batching_of, make_ready, run_trial
 from fireforge.train.weights import read_weights
 from fireforge.train.world import make_world
@@ -48,7 +49,7 @@ def test_loss_of_heads_by_hand() -> None:
     before = [weight.detach().clone() for weight in module.parameters()]
     right = (module(x)[0].argmax(dim=1) == torch.arange(6) % 3).sum()
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-    told, hits = train_step(module, optimizer, x, targets, rate=0.1, recipe=PLAIN)
+    told, hits = train_step(module, optimizer, (x, targets), rate=0.1, recipe=PLAIN, clock=Stopwatch(x.device))
     assert HEADS_SHARE == 0.3
     assert told.item() == pytest.approx(losses[0].item(), rel=1e-6)
     assert hits.item() == right.item()

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clock of a training: 20 ms that are put into a stage are found in it, and the stages are the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import fireforge.train.feed as feed
+import fireforge.train.loop as loop
+from fireforge.base.preprocess import ImageSteps, Preprocess
+from fireforge.base.record import RunRecord
+from fireforge.base.trial import Augment, DataRef, Recipe, Trial
+from fireforge.jobs import tell
+from fireforge.nets.families import NETWORKS
+from fireforge.train.stopwatch import STAGES, Stopwatch
+from fireforge.train.trial import run_trial
+
+PUT_S = 0.02
+STEPS = ImageSteps(channels=1, resize=None, crop=(8, 8), order="L", mean=(78.0,), std=(96.0,))
+TRIAL = Trial(
+    spec=NETWORKS["convnet-small"](10, input_shape=(1, 8, 8)),
+    recipe=Recipe(epochs=2, batch=128, ema=0.9, augment=Augment(shift_px=1)),
+    data=DataRef(source="digits"),
+    preprocess=Preprocess(image=STEPS),
+)
+
+
+def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*words: Any, **named: Any) -> Any:
+        time.sleep(PUT_S)
+        return function(*words, **named)
+
+    return call
+
+
+# what is slowed for each stage, and how often it is called in an epoch of 10 batches, evaluation and state
+PLACES = {
+    "collate": (feed, "permutation", 1),
+    "augment": (feed, "vary", 10),
+    "forward": (loop, "_precision", 10),
+    "backward": (torch.autograd, "backward", 10),
+    "update": (torch.optim.SGD, "step", 10),
+    "checkpoint": (loop, "save_checkpoint", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return run_trial(TRIAL, folder=tmp_path_factory.mktemp("plain"), device="cpu")
+
+
+def test_the_stages_are_the_training(plain: RunRecord) -> None:
+    """All but the loop around them: within a tenth, and 50 ms on a busy machine."""
+    assert set(plain.stages) == set(STAGES)
+    assert sum(plain.stages.values()) <= plain.seconds["train"]
+    assert sum(plain.stages.values()) >= 0.9 * plain.seconds["train"] - 0.05
+
+
+@pytest.mark.parametrize("stage", PLACES)
+def test_time_that_is_put_into_a_stage_is_found_there(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, name, times = PLACES[stage]
+    monkeypatch.setattr(place, name, slowed(getattr(place, name)))
+    record = run_trial(TRIAL, folder=tmp_path, device="cpu")
+    put = 2 * times * PUT_S  # two epochs
+    assert record.stages[stage] >= put
+    if times > 1:
+        assert max(record.stages, key=lambda one: record.stages[one]) == stage
+        assert tell.trained(record, tmp_path)[1].startswith(f"time: {stage} ")
+
+
+def test_a_resumed_training_counts_what_was_before() -> None:
+    clock = Stopwatch(torch.device("cpu"))
+    clock.lap("forward")
+    clock.add({"forward": 3.0})
+    assert 3 <= clock.seconds["forward"] < 3.5
+
+
+def test_on_an_accelerator_one_step_stands_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one: its synchronisation does nothing here, and is asked for in the timed steps alone."""
+    waits: list[object] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    clock = Stopwatch(torch.device("cuda"))
+    del waits[:]
+    for _ in range(20):
+        clock.step()
+        time.sleep(0.001)
+        clock.lap("forward")
+    assert len(waits) == 2
+    assert 0.02 <= clock.seconds["forward"] < 0.2
