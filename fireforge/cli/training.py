@@ -74,7 +74,9 @@ def train(
     from fireforge.jobs import tell
     from fireforge.jobs.train import train as job
     from fireforge.jobs.view import View
+    from fireforge.train.memory import keep_freed
 
+    keep_freed()
     settings = Settings(net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size)
     with View(quiet=as_json) as view:
         record, folder = job(data, settings, out=out, progress=view)
@@ -97,7 +99,9 @@ def finetune(
     from fireforge.jobs import tell
     from fireforge.jobs.finetune import finetune as job
     from fireforge.jobs.view import View
+    from fireforge.train.memory import keep_freed
 
+    keep_freed()
     settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device)
     with View(quiet=as_json) as view:
         found, folder = job(model, data, settings, out=out, progress=view)

@@ -28,6 +28,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.progress import Update
 from fireforge.base.trial import Trial
 from fireforge.base.value import Json, canonical_json
+from fireforge.train.memory import keep_freed
 from fireforge.train.shelf import Shelf
 from fireforge.train.trial import run_trial
 
@@ -117,6 +118,7 @@ def end_with(parent: int) -> None:
 def main() -> None:
     """One thread a process; the argument is the parent's process id; stray prints go to stderr."""
     torch.set_num_threads(1)
+    keep_freed()
     answers, sys.stdout = sys.stdout, sys.stderr
     worker = Worker(answers)
     threading.Thread(target=end_with, args=(int(sys.argv[1]),), daemon=True).start()
