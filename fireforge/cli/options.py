@@ -19,6 +19,8 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, su
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the split, the weights and the order.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Samples an update.")]
+Rate = Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fireforge.cli.options import AsJson, Data, Device, ModelPath, Out, Seed, say
+from fireforge.cli.options import AsJson, Batch, Data, Device, ModelPath, Out, Rate, Seed, say
 
 
 def build(
@@ -61,8 +61,8 @@ def train(
     data: Data,
     net: Annotated[str, typer.Option(help="A network of: fireforge cost --list.")] = "firenet-small",
     epochs: Annotated[int, typer.Option(min=1)] = 40,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples an update.")] = None,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")] = None,
+    batch: Batch = None,
+    lr: Rate = None,
     image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -87,8 +87,8 @@ def finetune(
     model: ModelPath,
     data: Data,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples an update.")] = None,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")] = None,
+    batch: Batch = None,
+    lr: Rate = None,
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.graph import Attr, Graph, Node, Shape, TensorType
+from fireforge.base.graph import Attr, Graph, Node, TensorType
+from fireforge.base.growing import Growing
 from fireforge.base.infer import filled
-from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.tensorform import TensorForm
 from fireforge.base.validate import MOST_LETTERS, validate
@@ -25,7 +25,7 @@ MOST_TOLD = 300  # letters of what an operator's rule says
 UNSEEN = ("Softmax", "Identity", "Dropout")  # at the end they change no order of the classes
 
 
-class Drawing:
+class Drawing(Growing):
     """Collects nodes and weights.
 
     Args:
@@ -36,23 +36,11 @@ class Drawing:
     def __init__(self, shape: tuple[int, int, int], *, where: str) -> None:
         if not (1 <= shape[0] <= MOST_SIDE and 1 <= shape[1] <= MOST_SIDE and 1 <= shape[2] <= MOST_SIDE):
             raise FireforgeError("BAD_GRAPH", f"an input of {shape}", where=where, allowed=f"sides of 1 to {MOST_SIDE}")
+        super().__init__({"": None, INPUT: ("float32", ("N", *shape))})
         self.where = where
         self.forms: dict[str, TensorForm] = {}
-        self._typed: dict[str, Typed | None] = {"": None, INPUT: ("float32", ("N", *shape))}
         self._nodes: list[Node] = []
         self._taken = {"", INPUT, OUTPUT}
-
-    def shape(self, x: str) -> Shape:
-        """Shape of a tensor, batch first as "N"."""
-        typed = self._typed[x]
-        assert typed is not None
-        return typed[1]
-
-    def channels(self, x: str) -> int:
-        """Size of the second axis of a tensor."""
-        size = self.shape(x)[1]
-        assert isinstance(size, int)
-        return size
 
     def weight(self, name: str, form: TensorForm, shape: Sequence[int]) -> str:
         """Keep the numbers of a layer.

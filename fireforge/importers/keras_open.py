@@ -6,14 +6,13 @@ It prints one line of JSON: Keras' version and the description of the network, o
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import FireforgeError
 from fireforge.base.fresh import answer
-from fireforge.importers.child import check_total, limit_memory
+from fireforge.importers.child import check_total, limit_memory, package
 from fireforge.importers.safetensors_file import write_safetensors
 
 MOST_CONFIG = 50_000_000  # characters
@@ -34,11 +33,7 @@ def main(path: str, out: str) -> int:
 
 def _convert(path: str, out: str) -> dict[str, Any]:
     size = Path(path).stat().st_size
-    try:
-        h5py: Any = importlib.import_module("h5py")
-    except ImportError as error:
-        do = 'pip install "fireforge[import]"'
-        raise FireforgeError("NO_PACKAGE", "h5py is not installed", do=do, exit_code=Exit.ENVIRONMENT) from error
+    h5py = package("h5py", extra="import")
     limit_memory(size)
     try:
         with h5py.File(path, "r") as file:

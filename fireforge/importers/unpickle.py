@@ -6,15 +6,14 @@ It prints one line of JSON: its notes, or the error that stopped it, and ends wi
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import FireforgeError
 from fireforge.base.fresh import answer
-from fireforge.importers.child import check_total, limit_memory
+from fireforge.importers.child import check_total, limit_memory, package
 from fireforge.importers.safetensors_file import write_safetensors
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "params", "weights")  # keys under which it may lie
@@ -37,11 +36,7 @@ def main(path: str, out: str) -> int:
 
 def _convert(path: str, out: str) -> dict[str, Any]:
     size = Path(path).stat().st_size
-    try:
-        torch: Any = importlib.import_module("torch")
-    except ImportError as error:
-        do = 'pip install "fireforge[train]"'
-        raise FireforgeError("NO_PACKAGE", "torch is not installed", do=do, exit_code=Exit.ENVIRONMENT) from error
+    torch = package("torch", extra="train")
     limit_memory(size)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -87,7 +87,7 @@ def _of_run(folder: Path, form: str, target: str, *, out: str | Path | None, pro
     run = RunFolder(folder)
     start, trials = run.entry("start"), run.trials()
     if start is None or not trials:
-        raise FireforgeError("NO_RUN", "no trained network", where=str(folder), do="fireforge build or train")
+        raise FireforgeError("NO_RUN", "no trained network", where=str(folder), do="fireforge build, train or finetune")
     winner = winner_of(list(trials.values()))
     ref = Start.from_json(start).data
     scene = look(ref.source, seed=ref.seed, known=winner.trial.preprocess)

@@ -6,13 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import make_folder, sha256_of_file
 from fireforge.base.golden import weights_digest
-from fireforge.base.graph import Graph, Node
-from fireforge.base.head import bare, head_of, with_classes
+from fireforge.base.graph import Graph
 from fireforge.base.model import Model
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
@@ -20,42 +17,21 @@ from fireforge.base.settings import Settings
 from fireforge.base.start import Start
 from fireforge.base.trial import Trial
 from fireforge.base.value import Value
-from fireforge.baseline.scikit import Terms, fit_logistic
 from fireforge.cost.count import count
 from fireforge.jobs.begin import begin
 from fireforge.jobs.compress import read_float
 from fireforge.jobs.folder import RunFolder, default_folder
+from fireforge.jobs.probe import Lesson, begun, for_classes
 from fireforge.jobs.scene import Scene, look
 from fireforge.jobs.train import recipe_of, train_one
 from fireforge.nets.given import given_spec
-from fireforge.nets.module import GraphModule, load_arrays
 from fireforge.runtime.predictor import model_file
-from fireforge.train.features import features_of
 from fireforge.train.recipe import gentle
 from fireforge.train.trial import weights_path
 from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.world import make_world
 
-PROBED = 5_000  # training pictures that new rows of the last layer are fitted to, at most
-PENALTY = 0.03  # C of that fit, on features of deviation 1
-ROUNDS = 300  # of its solver
 UNKNOWN = "the file does not say what it was trained on: pictures that it is judged on may be among them"
-LEAST = 1e-6  # deviation of a feature below which it is one number
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What the first rows of a new last layer are fitted with.
-
-    Args:
-      scene: the pictures.
-      device: see `fireforge.train.world.make_world`.
-      progress: receives updates.
-    """
-
-    scene: Scene
-    device: str = "auto"
-    progress: Progress = silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +77,7 @@ def finetune(
       data: what `fireforge.data.open.open_dataset` takes; pictures are fed as the model's card says.
       settings: the recipe; net and image_size are not used.
       out: folder of the run; None for runs/<name of the data>-<name of the file>.
-      progress: receives one update an epoch.
+      progress: receives updates.
 
     Returns:
       The record, and the run's folder with weights/best.safetensors, metrics.csv and report.html, ready for `export`.
@@ -140,86 +116,6 @@ def finetune(
     return Finetuned(record=record, begun=first, seen=seen), folder
 
 
-def for_classes(start: Model, labels: tuple[str, ...]) -> Graph:
-    """The model's graph for the classes to come.
-
-    Args:
-      start: the model.
-      labels: of the classes.
-
-    Returns:
-      Its own where they are its own in its order; where it knows them all, with their rows alone; otherwise without an
-      activation behind the last layer, whose rows are fitted.
-
-    Raises:
-      FireforgeError: NO_HEAD.
-    """
-    if labels == start.card.labels and _knows(start, labels):
-        return start.graph
-    return with_classes(start.graph if _knows(start, labels) else bare(start.graph), len(labels))
-
-
-def begun(graph: Graph, start: Model, lesson: Lesson) -> tuple[dict[str, np.ndarray], str]:
-    """The numbers that a training starts from.
-
-    Args:
-      graph: of `for_classes`.
-      start: the model.
-      lesson: its pictures' classes are the graph's.
-
-    Returns:
-      An array for each weight of the graph, and where the last layer's rows come from, in words.
-    """
-    arrays = {name: np.asarray(array) for name, array in start.arrays().items()}
-    labels = lesson.scene.dataset.labels
-    head = head_of(graph)
-    if _knows(start, labels):
-        rows = [start.card.labels.index(label) for label in labels]
-        own = {name: np.take(arrays[name], rows, _axis(head, name)) for name in _numbers(head)}
-        return arrays | own, "the model's own, which knows all classes by name"
-    for weight in graph.weights:
-        if weight.name in _numbers(head):
-            arrays[weight.name] = np.zeros([int(size) for size in weight.shape], np.float32)
-    numbers, words = probed(graph, arrays, lesson)
-    return arrays | numbers, words
-
-
-def probed(graph: Graph, arrays: dict[str, np.ndarray], lesson: Lesson) -> tuple[dict[str, np.ndarray], str]:
-    """The head's numbers, fitted by logistic regression to what it sees of training pictures.
-
-    Args:
-      graph: of the network.
-      arrays: its numbers; the head's own do not matter.
-      lesson: pictures and classes.
-
-    Returns:
-      Name to array, and how they came about, in words; a class that no picture has gets a row of zeros and the least
-      bias.
-    """
-    scene, head = lesson.scene, head_of(graph)
-    ids = scene.part("train")
-    taken = np.linspace(0, len(ids) - 1, min(PROBED, len(ids))).astype(int)
-    module = GraphModule(graph)
-    load_arrays(module, arrays)
-    world = make_world(lesson.device)
-    pixels = scene.pixels["train"][taken]
-    seen = features_of(module.eval(), head, pixels, scene.steps, world=world, progress=lesson.progress)
-    biased = len(_numbers(head)) == 2
-    centre = seen.mean(axis=0) if biased else np.zeros(seen.shape[1], np.float32)
-    spread = np.where(seen.std(axis=0) > LEAST, seen.std(axis=0), 1.0)
-    truth, terms = scene.truth[ids[taken]], Terms(penalty=PENALTY, rounds=ROUNDS, intercept=biased)
-    planes, notes = fit_logistic((seen - centre) / spread, truth, terms)
-    halved = 0.5 if len(planes.classes) == 2 else 1.0  # of two classes the planes are the fit's own and its negative
-    rows, offset = halved * planes.weights[-1].T / spread, halved * planes.biases[-1]
-    table = np.zeros((len(scene.dataset.labels), seen.shape[1]), np.float32)
-    bias = np.full(len(table), offset.min(), np.float32)
-    table[planes.classes] = rows
-    bias[planes.classes] = offset - rows @ centre
-    weight = np.moveaxis(table, 0, _axis(head, head.inputs[1])).reshape(arrays[head.inputs[1]].shape)
-    words = "; ".join([f"fitted to {len(taken):,} training pictures by logistic regression", *notes])
-    return dict(zip(_numbers(head), (np.ascontiguousarray(weight), bias))), words
-
-
 def _scene(data: str, start: Model, source: Path, *, seed: int) -> tuple[Scene, str]:
     """The pictures as the model sees them, on the data of the run that it lies in in that run's parts; and in words."""
     known = start.card.preprocess.replace(input=start.graph.inputs[0].name)
@@ -232,24 +128,6 @@ def _scene(data: str, start: Model, source: Path, *, seed: int) -> tuple[Scene, 
     if before.seed != seed:
         scene = look(data, seed=before.seed, image_size=side, known=known)
     return scene, "the parts are those of the model's own run"
-
-
-def _knows(start: Model, labels: tuple[str, ...]) -> bool:
-    """Whether the model has a row for each of the labels; numbers, or names that occur twice, tell nothing."""
-    own = start.card.labels
-    named = not all(label.isdigit() for label in own) and len(set(own)) == len(own)
-    return named and set(labels) <= set(own)
-
-
-def _numbers(head: Node) -> tuple[str, ...]:
-    """Names of the head's weight and, where it has one, its bias."""
-    return tuple(name for name in head.inputs[1:] if name)
-
-
-def _axis(head: Node, name: str) -> int:
-    """Where the classes stand in one of the head's numbers."""
-    across = head.op == "Gemm" and not head.attrs.get("transB", 0) and name == head.inputs[1]
-    return 1 if across else 0
 
 
 def _kept(run: RunFolder, graph: Graph, start: Model, lesson: Lesson) -> Begun:

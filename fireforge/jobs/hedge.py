@@ -165,8 +165,11 @@ def _places(source: Path, out: str | Path | None) -> tuple[Path, Path]:
     path = Path(out or source.with_name(f"{source.stem}-hedge{source.suffix}"))
     if path.resolve() == source.resolve():
         raise FireforgeError("BAD_USAGE", "would replace the file that it is made of", where=str(path), do="--out")
-    path = place(path)
-    return path, prove_writable(path.with_name(f"{path.stem}.html"))
+    page = path.with_name(f"{path.stem}.html")
+    if page.exists() and not path.exists():
+        what = "stands there already, and is the page of no file of this name"
+        raise FireforgeError("BAD_USAGE", what, where=str(page), do="another --out")
+    return place(path), prove_writable(page)
 
 
 def _tree(name: str, card: Card, source: Path) -> LabelTree:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.graph import Attr, Graph, Node, Shape, TensorType
+from fireforge.base.graph import Attr, Graph, Node, TensorType
+from fireforge.base.growing import Growing
 from fireforge.base.infer import filled
-from fireforge.base.ops.operator import Typed
 from fireforge.base.ops.slicing import FAR
 from fireforge.base.ops.table import OPERATORS
 from fireforge.base.spec import NetSpec
@@ -15,7 +15,7 @@ INPUT = "input"
 OUTPUT = "logits"
 
 
-class Builder:
+class Builder(Growing):
     """Collects nodes and weights; every layer is checked by its operator's shape rule as it is written.
 
     The tensor that a layer makes has the layer's name. Weights are named as in a torch state dict: "<layer>.weight",
@@ -26,30 +26,11 @@ class Builder:
     """
 
     def __init__(self, spec: NetSpec) -> None:
+        super().__init__({INPUT: ("float32", ("N", *spec.input_shape))})
         self.spec = spec
         self.input = INPUT
         self._nodes: list[Node] = []
         self._weights: list[TensorType] = []
-        self._typed: dict[str, Typed | None] = {INPUT: ("float32", ("N", *spec.input_shape))}
-
-    def shape(self, x: str) -> Shape:
-        """Shape of a tensor.
-
-        Args:
-          x: tensor name.
-
-        Returns:
-          The shape, batch first as the symbol "N".
-        """
-        typed = self._typed[x]
-        assert typed is not None
-        return typed[1]
-
-    def channels(self, x: str) -> int:
-        """Size of the second axis of a tensor."""
-        size = self.shape(x)[1]
-        assert isinstance(size, int)
-        return size
 
     def conv(
         self,

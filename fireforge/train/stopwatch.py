@@ -51,7 +51,8 @@ class Stopwatch:
             return
         timed = self._steps % EVERY == 0
         self._steps += 1
-        self.start() if timed else None
+        if timed:
+            self.start()
         self._weight = EVERY if timed else 0
 
     def lap(self, stage: str) -> None:

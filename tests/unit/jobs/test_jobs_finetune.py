@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.graph import Graph
+from fireforge.base.graph import Graph, Node, TensorType
 from fireforge.base.head import head_of
 from fireforge.base.model import Card, Model, dense
 from fireforge.base.pixels import normalize
@@ -30,7 +30,8 @@ from fireforge.jobs.blank import blank_arrays
 from fireforge.jobs.compress import compress, read_float
 from fireforge.jobs.evaluate import evaluate
 from fireforge.jobs.export import export
-from fireforge.jobs.finetune import Lesson, begun, finetune, for_classes
+from fireforge.jobs.finetune import finetune
+from fireforge.jobs.probe import Lesson, begun, for_classes
 from fireforge.jobs.scene import look
 from fireforge.jobs.train import train
 from fireforge.nets.families import NETWORKS, build_graph
@@ -92,6 +93,31 @@ def test_known_classes_keep_their_rows_and_the_body_its_numbers(floats: Path, ot
     assert words.startswith("the model's own")
     numbered = start.replace(card=start.card.replace(labels=tuple(map(str, range(10)))))
     assert begun(for_classes(numbered, ("3", "8")), numbered, lesson)[1].startswith("fitted to")  # numbers are no names
+
+
+def test_the_classes_of_the_model_need_no_layer_that_makes_them(others: Path) -> None:
+    """A sum makes them, which no other number of classes can be given to; the same classes can be trained on."""
+    nodes = (
+        Node(name="f", op="Flatten", inputs=("input",), outputs=("f",), attrs={"axis": 1}),
+        Node(name="g", op="Gemm", inputs=("f", "w"), outputs=("g",), attrs={"transB": 1}),
+        Node(name="logits", op="Add", inputs=("g", "g"), outputs=("logits",)),
+    )
+    graph = Graph(
+        inputs=(TensorType(name="input", shape=("N", 1, 8, 8)),),
+        outputs=("logits",),
+        weights=(TensorType(name="w", shape=(3, 64)),),
+        nodes=nodes,
+    )
+    card = Card(
+        preprocess=Preprocess(image=steps_of("gray", (1, 8, 8))), postprocess=Postprocess(), labels=("x", "y", "z")
+    )
+    start = Model(graph=graph, weights=dense({"w": np.ones((3, 64), np.float32)}), card=card)
+    same = start.replace(card=card.replace(labels=("eight", "three", "V")))
+    lesson = lesson_of(others, same)
+    assert for_classes(same, lesson.scene.dataset.labels) == graph
+    np.testing.assert_array_equal(begun(graph, same, lesson)[0]["w"], 1)
+    with pytest.raises(FireforgeError, match="NO_HEAD"):
+        for_classes(start, lesson.scene.dataset.labels)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -39,14 +39,17 @@ def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-# what is slowed for each stage, and how often it is called in an epoch of 10 batches, evaluation and state
+# what is slowed for each stage, and how often the stage calls it in two epochs of 10 batches; the last look at the
+# validation part, after the training, belongs to no stage
 PLACES = {
-    "collate": (feed, "permutation", 1),
-    "augment": (feed, "vary", 10),
-    "forward": (loop, "_precision", 10),
-    "backward": (torch.autograd, "backward", 10),
-    "update": (torch.optim.SGD, "step", 10),
-    "checkpoint": (loop, "save_checkpoint", 1),
+    "prepare": (loop, "make_optimizer", 1),
+    "collate": (feed, "permutation", 2),
+    "augment": (feed, "vary", 20),
+    "forward": (loop, "_precision", 20),
+    "backward": (torch.autograd, "backward", 20),
+    "update": (torch.optim.SGD, "step", 20),
+    "evaluate": (loop, "_judge_val", 1),
+    "checkpoint": (loop, "save_checkpoint", 2),
 }
 
 
@@ -69,9 +72,8 @@ def test_time_that_is_put_into_a_stage_is_found_there(
     place, name, times = PLACES[stage]
     monkeypatch.setattr(place, name, slowed(getattr(place, name)))
     record = run_trial(TRIAL, folder=tmp_path, device="cpu")
-    put = 2 * times * PUT_S  # two epochs
-    assert record.stages[stage] >= put
-    if times > 1:
+    assert record.stages[stage] >= times * PUT_S
+    if times == 20:
         assert max(record.stages, key=lambda one: record.stages[one]) == stage
         assert tell.trained(record, tmp_path)[1].startswith(f"time: {stage} ")
 
