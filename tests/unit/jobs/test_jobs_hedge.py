@@ -310,3 +310,15 @@ def test_squeezenet_on_photographs(tmp_path: Path) -> None:
     assert found.chosen.bits > found.most_bits / 3
     assert found.free.bits > found.plain.bits
     assert "<svg" in page.read_text()
+
+
+def test_a_page_of_something_else_is_not_written_over(home: Path, tmp_path: Path) -> None:
+    """The page lies beside the model, by its stem: report.onnx would take the page of a run that is there."""
+    page = tmp_path / "report.html"
+    page.write_text("mine")
+    with pytest.raises(FireforgeError, match=r"report\.html"):
+        hedge(
+            home / "float32.onnx", str(home / "data"), Wish(tree=str(home / "tree.json")), out=tmp_path / "report.onnx"
+        )
+    assert page.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
