@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fireforge.base.cost import Cost
 from fireforge.base.preprocess import Preprocess
 from fireforge.base.spec import NetSpec
-from fireforge.base.value import Value
+from fireforge.base.value import LATER, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,9 @@ class Recipe(Value):
       layout: of pictures and weights in memory; the numbers differ by rounding, and by what a dropout drops; where
         the device's kernels are not sound in it, the other one is taken.
       compile: whether torch.compile makes the training's kernels.
+      whiten: whether the first convolution starts as the whitening of its patches and is not trained
+        (`fireforge.train.whitening.whiten`).
+      bias_times: rate of biases, the shifts of norms too, over that of the others.
     """
 
     epochs: int
@@ -77,6 +80,8 @@ class Recipe(Value):
     precision: Literal["float32", "bfloat16"] = "float32"
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     compile: bool = False
+    whiten: bool = field(default=False, metadata=LATER)
+    bias_times: float = field(default=1.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

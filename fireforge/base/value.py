@@ -18,15 +18,21 @@ from fireforge.base.errors import FireforgeError
 Json = Any  # None, bool, int, float, str, list or dict of these
 
 
+LATER = {"later": True}  # metadata of a field that came to a value when there were files and digests of it already
+
+
 class Value:
     """Base of the core values; subclasses are ``@dataclass(frozen=True, kw_only=True)``.
 
     Fields may be None, bool, int, float, str, tuples, dicts with str keys, other values, and unions of these.
+    A field with the metadata LATER is left out while it has its default, so that digests of before stay as they are.
     """
 
     def to_json(self) -> dict[str, Json]:
-        """The value as plain JSON; tuples become lists, defaults are written out."""
-        return {name: _to_plain(getattr(self, name)) for name in _hints(typing.cast(Any, type(self)))}
+        """The value as plain JSON; tuples become lists, defaults are written out but for those of LATER fields."""
+        unsaid = {field.name: field.default for field in _later(typing.cast(Any, type(self)))}
+        held = {name: getattr(self, name) for name in _hints(typing.cast(Any, type(self)))}
+        return {name: _to_plain(item) for name, item in held.items() if name not in unsaid or item != unsaid[name]}
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -79,6 +85,11 @@ def _whole(data: Json) -> Json:
 def _hints(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+@functools.cache
+def _later(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return tuple(field for field in dataclasses.fields(cls) if field.metadata == LATER)
 
 
 def _to_plain(item: Any) -> Json:

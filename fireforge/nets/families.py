@@ -9,6 +9,7 @@ from fireforge.base.errors import lookup
 from fireforge.base.graph import Graph
 from fireforge.base.spec import NetSpec
 from fireforge.nets import (
+    airbench,
     alexnet,
     firenet,
     googlenet,
@@ -28,6 +29,7 @@ from fireforge.nets.given import GIVEN, given
 from fireforge.nets.mobilenet import mobilenet, mobilenet_v2, small_mobilenet
 
 FAMILIES: dict[str, Callable[[NetSpec], Graph]] = {
+    "airbench": airbench.airbench,
     "alexnet": alexnet.alexnet,
     "caffe-lenet": lenet.caffe_lenet,
     "convnet": convnet,
@@ -47,6 +49,7 @@ FAMILIES: dict[str, Callable[[NetSpec], Graph]] = {
 
 # first weights as the authors of a family draw them; families that are not here take the rule of `initialise`
 FILLERS: dict[str, Callable[[NetSpec], tuple[Filler, ...]]] = {
+    "airbench": airbench.fillers,
     "alexnet": alexnet.fillers,
     "caffe-lenet": lenet.caffe_lenet_fillers,
     "firenet": firenet.fillers,
@@ -61,6 +64,8 @@ FILLERS: dict[str, Callable[[NetSpec], tuple[Filler, ...]]] = {
 
 # each is called as preset(classes, input_shape=(C, H, W), params={...}); all three have defaults
 NETWORKS: dict[str, Callable[..., NetSpec]] = {
+    "airbench-small": airbench.airbench_small,
+    "airbench94": airbench.airbench94,
     "alexnet": alexnet.alexnet_caffe,
     "alexnet-owt": alexnet.alexnet_owt,
     "alexnet-paper": alexnet.alexnet_paper,

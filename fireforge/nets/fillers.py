@@ -44,11 +44,14 @@ class Spread(Value):
       std: of a normal distribution; None for none.
       bound: of a uniform distribution between -bound and bound; None for none.
       value: where both are None.
+      handing_on: whether the first filters of a convolution, one an input channel where there are as many, hand on one
+        channel each, untouched: a 1 in the middle among noughts.
     """
 
     std: float | None = None
     bound: float | None = None
     value: float = 0.0
+    handing_on: bool = False
 
 
 # (fan-in, fan-out, amount) to a distribution
@@ -57,6 +60,8 @@ LAWS: Mapping[str, Callable[[int, int, float], Spread]] = {
     "he-out": lambda fan_in, fan_out, amount: Spread(std=math.sqrt(2 / fan_out)),  # the same, backward
     "glorot": lambda fan_in, fan_out, amount: Spread(std=math.sqrt(2 / (fan_in + fan_out))),  # Glorot and Bengio 2010
     "xavier": lambda fan_in, fan_out, amount: Spread(bound=math.sqrt(3 / fan_in)),  # Caffe's filler of that name
+    "fan-in": lambda fan_in, fan_out, amount: Spread(bound=1 / math.sqrt(fan_in)),  # torch's own
+    "dirac": lambda fan_in, fan_out, amount: Spread(bound=1 / math.sqrt(fan_in), handing_on=True),  # Jordan 2024
     "lecun": lambda fan_in, fan_out, amount: Spread(bound=2.4 / fan_in),  # LeCun et al. 1998
     "gaussian": lambda fan_in, fan_out, amount: Spread(std=amount),
     "uniform": lambda fan_in, fan_out, amount: Spread(bound=amount),

@@ -235,6 +235,8 @@ def _fill(held: Tensor, filler: Filler, *, node: Node, part: str, generator: tor
             held.copy_((torch.rand(held.shape, generator=generator) * 2 - 1) * spread.bound)
         else:
             held.fill_(spread.value)
+        if spread.handing_on:
+            nn.init.dirac_(held[: held.shape[1]])
 
 
 def _activated(graph: Graph) -> set[str]:

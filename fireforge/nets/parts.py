@@ -15,7 +15,17 @@ HE = (  # first weights of residual networks
 )
 
 
-def conv_norm(b: Builder, x: str, filters: int, kernel: int, *, name: str, stride: int = 1, groups: int = 1) -> str:
+def conv_norm(
+    b: Builder,
+    x: str,
+    filters: int,
+    kernel: int,
+    *,
+    name: str,
+    stride: int = 1,
+    groups: int = 1,
+    momentum: float = 0.9,
+) -> str:
     """A convolution that keeps the map's size (at stride 1), without bias, and its batch norm.
 
     Args:
@@ -26,12 +36,13 @@ def conv_norm(b: Builder, x: str, filters: int, kernel: int, *, name: str, strid
       name: of the convolution; the norm's has "_norm" behind it.
       stride: step on both axes.
       groups: divides C and K.
+      momentum: of the norm, see `Builder.batch_norm`.
 
     Returns:
       (N, K, H', W'), no activation behind the norm.
     """
     x = b.conv(x, filters, kernel, name=name, stride=stride, pad=kernel // 2, groups=groups, bias=False)
-    return b.batch_norm(x, name=f"{name}_norm")
+    return b.batch_norm(x, name=f"{name}_norm", momentum=momentum)
 
 
 def squeeze_excite(b: Builder, x: str, inner: int, *, gate: Callable[[str], str], name: str) -> str:

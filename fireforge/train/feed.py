@@ -23,12 +23,13 @@ class Pictures:
     """Pictures of one or more parts, ready but for normalization.
 
     Args:
-      pixels: uint8 (N, C, H, W), or larger where the variation crops from larger pictures.
+      pixels: uint8 (N, C, H, W), or larger where the variation crops from larger pictures; a tensor where they lie on
+        an accelerator, from where every batch is taken without a copy.
       labels: int64 (N,).
       ids: sample ids, int64 (N,).
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | torch.Tensor
     labels: np.ndarray
     ids: np.ndarray
 
@@ -104,14 +105,14 @@ def batches(
         order = permutation(batching.seed, epoch, len(pictures))
     mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
-    pixels, labels = torch.from_numpy(pictures.pixels), torch.from_numpy(pictures.labels)
+    pixels, labels = torch.as_tensor(pictures.pixels), torch.from_numpy(pictures.labels)
     steps = steps_per_epoch(len(order), batching)
     for step in range(steps):
         end = len(order) if step + 1 == steps else (step + 1) * batching.batch
         if clock is not None:
             clock.step()
         rows = torch.from_numpy(order[step * batching.batch : end])
-        inputs, targets = pixels[rows], F.one_hot(labels[rows], batching.classes)
+        inputs, targets = pixels[rows.to(pixels.device)], F.one_hot(labels[rows], batching.classes)
         lap("collate")
         inputs, targets = inputs.to(world.device).float(), targets.to(world.device).float()
         lap("copy")

@@ -27,7 +27,7 @@ from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
 from fireforge.train.kernels import Forward, forward_of, making
 from fireforge.train.layout import layout_of, sound
 from fireforge.train.norms import refresh_norms
-from fireforge.train.optimizer import make_optimizer
+from fireforge.train.optimizer import make_optimizer, set_rate
 from fireforge.train.schedule import learning_rate
 from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.world import World
@@ -246,8 +246,7 @@ def train_step(
       Mean loss and number of right answers of the first output, as scalars on the device.
     """
     inputs, targets = batch
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     optimizer.zero_grad(set_to_none=True)
     with _precision(recipe, inputs.device):
         outputs = forward(inputs.contiguous(memory_format=layout_of(recipe)))

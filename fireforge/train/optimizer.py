@@ -14,17 +14,34 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     Args:
       module: whose parameters are trained.
-      recipe: optimizer, lr, momentum and weight_decay are used.
+      recipe: optimizer, lr, momentum, weight_decay and bias_times are used.
 
     Returns:
-      The optimizer; its rate is set anew at each step.
+      The optimizer; its rate is set anew at each step by `set_rate`. What asks for no gradient is not in it.
 
     Source:
-      No decay on biases and norms: Goyal et al. 2017, section 5.1.
+      No decay on biases and norms: Goyal et al. 2017, section 5.1. A rate of their own for biases: Jordan 2024,
+      section 3.4, after Page 2019.
     """
-    kernels = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    kernels = [p for _, p in trained if p.ndim > 1]
+    quick = {name for name, p in trained if p.ndim <= 1 and recipe.bias_times != 1 and name.endswith("bias")}
+    others = [p for name, p in trained if p.ndim <= 1 and name not in quick]
     groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if quick:
+        biases = [p for name, p in trained if name in quick]
+        groups.append({"params": biases, "weight_decay": 0.0, "times": recipe.bias_times})
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the next step; biases may have a multiple of it.
+
+    Args:
+      optimizer: made by `make_optimizer`.
+      rate: of all others.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("times", 1.0)

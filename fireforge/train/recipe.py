@@ -101,6 +101,39 @@ def small_images(*, samples: int, size_px: int, epochs: int, mirror: bool = Fals
     )
 
 
+def airbench(*, epochs: int, batch: int = 512) -> Recipe:
+    """The recipe of a race on small colour pictures: few epochs, a high rate, a whitened first convolution.
+
+    Args:
+      epochs: passes over the data, some ten.
+      batch: samples an update; the rate grows with it.
+
+    Returns:
+      The recipe; bfloat16, with channels last.
+
+    Source:
+      Jordan 2024, "94% on CIFAR-10 in 3.29 seconds": momentum 0.85, rate, decay, smoothing, the rate's peak at 23 % of
+      the way, biases 64 times as fast, shifts of 2 px. What is not taken over: the average that leads the weights back
+      (Lookahead), scales of norms that are held at 1, and the decay of biases. His loss is a sum over the batch; here
+      it is a mean, so that the rate is his times the batch.
+    """
+    return Recipe(
+        epochs=epochs,
+        batch=batch,
+        lr=1.5 * batch / 1024,
+        momentum=0.85,
+        weight_decay=1.33e-3,
+        warmup_epochs=0.23 * epochs,
+        schedule="linear",
+        label_smoothing=0.2,
+        augment=Augment(shift_px=2.0, flip=True),
+        precision="bfloat16",
+        layout="channels_last",
+        whiten=True,
+        bias_times=64.0,
+    )
+
+
 def natural(recipe: Recipe, traits: Traits) -> Recipe:
     """Shifts, mirrors and holes instead of turns (DeVries and Taylor 2017), and half as high a rate again.
 

@@ -26,6 +26,7 @@ from fireforge.nets.module import GraphModule, arrays_of, initialise, load_array
 from fireforge.train.feed import Batching, Pictures, Ready
 from fireforge.train.loop import Keeping, Task, Watch, fit
 from fireforge.train.weights import read_weights, write_weights
+from fireforge.train.whitening import whiten
 from fireforge.train.world import World, accelerator_name, make_world
 
 CHECKPOINT = "checkpoint"
@@ -70,6 +71,8 @@ def run_trial(
     with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
         module = GraphModule(build_graph(trial.spec))
     initialise(module, trial.seed, fillers=fillers_of(trial.spec))
+    if trial.recipe.whiten:
+        whiten(module, pictures.train, batching_of(trial))
     if trial.start:
         load_arrays(module, read_weights(weights_path(folder, trial.start)))
     module.to(world.device)

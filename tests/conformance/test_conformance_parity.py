@@ -26,6 +26,7 @@ from fireforge.nets.module import GraphModule, arrays_of
 
 # a small network of each family
 MEMBERS = {
+    "airbench": "airbench-small",
     "alexnet": "alexnet-small",
     "caffe-lenet": "caffe-lenet",
     "convnet": "convnet-small",

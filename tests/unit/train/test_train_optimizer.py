@@ -9,7 +9,7 @@ import torch
 from fireforge.base.trial import Recipe
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.nets.module import GraphModule
-from fireforge.train.optimizer import make_optimizer
+from fireforge.train.optimizer import make_optimizer, set_rate
 
 
 def test_only_kernels_decay_and_every_parameter_is_trained() -> None:
@@ -81,3 +81,17 @@ def test_without_momentum_sgd_is_plain_gradient_descent() -> None:
         layer.weight.grad = torch.tensor([[0.25]])
         made.step()
     assert layer.weight.item() == 0.75  # exact in binary
+
+
+def test_biases_may_have_a_rate_of_their_own_and_what_is_frozen_has_none() -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 2))
+    layer[2].weight.requires_grad_(False)
+    made = make_optimizer(layer, Recipe(epochs=1, bias_times=64.0))
+    set_rate(made, 0.5)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in made.param_groups for p in group["params"]}
+    names = {name: rates.get(id(p)) for name, p in layer.named_parameters()}
+    quick, still = (32.0, 0.0), (0.5, 0.0)
+    assert names == {
+        **{"0.weight": (0.5, 5e-4), "0.bias": quick, "1.weight": still, "1.bias": quick},
+        **{"2.weight": None, "2.bias": quick},
+    }
