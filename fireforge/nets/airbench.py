@@ -19,7 +19,8 @@ DEFAULTS: dict[str, Param] = {
     "stem_stride": 1,
     "stem_bias": True,
     "widths": "64,256,256",  # filters of each stage
-    "convs": 2,  # 3x3 convolutions a stage; a maximum pool that halves the map stands behind the first
+    "convs": 2,  # 3x3 convolutions a stage
+    "pools": "",  # stages whose first convolution has a maximum pool behind it, as "1,2"; "" for all of them
     "residual": False,  # whether the last convolution of a stage is added to what it reads
     "activation": "relu",  # or "hard-swish"; the author's is a GELU, which is not in the list of operators
     "scale": 1 / 9,  # of what the last layer reads
@@ -51,8 +52,9 @@ def airbench(spec: NetSpec) -> Graph:
     pad = (p["stem_kernel"] - p["stem_stride"] + 1) // 2 if p["stem_kernel"] > 2 else 0
     x = b.conv(b.input, p["stem"], p["stem_kernel"], name="stem", stride=p["stem_stride"], pad=pad, bias=p["stem_bias"])
     x = _active(b, x, p)
+    pools = int_list(p["pools"], where="airbench.pools") or range(1, len(widths) + 1)
     for stage, width in enumerate(widths, 1):
-        x = _stage(b, x, width, name=f"stage{stage}", p=p)
+        x = _stage(b, x, width, pool=stage in pools, name=f"stage{stage}", p=p)
     x = b.flatten(b.node("GlobalMaxPool", (x,), name="pool"))
     if p["scale"] != 1:
         x = b.multiply(x, b.constant("scale", (p["scale"],)), name="scaled")
@@ -88,6 +90,8 @@ def _checked(p: dict[str, Any]) -> tuple[int, ...]:
     need(0 <= p["dropout"] < 1, f"got {p['dropout']}", where="airbench.dropout", allowed="0 to below 1")
     need(0 < p["scale"] <= 1, f"got {p['scale']}", where="airbench.scale", allowed="above 0, at most 1")
     widths = int_list(p["widths"], where="airbench.widths")
+    for pool in int_list(p["pools"], where="airbench.pools"):
+        need(1 <= pool <= len(widths), f"got {pool}", where="airbench.pools", allowed=f"1 to {len(widths)}")
     need(bool(widths) and min(widths) >= 1, f"got {widths}", where="airbench.widths", allowed="at least 1 each")
     return widths
 
@@ -96,9 +100,9 @@ def _active(b: Builder, x: str, p: dict[str, Any]) -> str:
     return b.hard_swish(x) if p["activation"] == "hard-swish" else b.relu(x)
 
 
-def _stage(b: Builder, x: str, width: int, *, name: str, p: dict[str, Any]) -> str:
+def _stage(b: Builder, x: str, width: int, *, pool: bool, name: str, p: dict[str, Any]) -> str:
     x = b.conv(x, width, 3, name=f"{name}.conv1", pad=1, bias=False)
-    if min(int(side) for side in b.shape(x)[2:]) > 1:
+    if pool and min(int(side) for side in b.shape(x)[2:]) > 1:
         x = b.max_pool(x, 2, name=f"{name}.pool", stride=2)
     x = _active(b, b.batch_norm(x, name=f"{name}.conv1_norm", momentum=STATISTICS), p)
     first = x

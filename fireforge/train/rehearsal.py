@@ -29,6 +29,8 @@ def rehearse(graph: Graph, recipe: Recipe, *, steps: int = STEPS) -> None:
     """
     module = GraphModule(graph)
     initialise(module, 0)
+    if recipe.whiten:  # the whitening itself asks for pictures
+        next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)).weight.requires_grad_(False)
     module.train()
     module.to(memory_format=layout_of(recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = make_optimizer(module, recipe)
