@@ -92,6 +92,10 @@ def test_biases_may_have_a_rate_of_their_own_and_what_is_frozen_has_none() -> No
     names = {name: rates.get(id(p)) for name, p in layer.named_parameters()}
     quick, still = (32.0, 0.0), (0.5, 0.0)
     assert names == {
-        **{"0.weight": (0.5, 5e-4), "0.bias": quick, "1.weight": still, "1.bias": quick},
-        **{"2.weight": None, "2.bias": quick},
+        "0.weight": (0.5, 5e-4),
+        "0.bias": quick,
+        "1.weight": still,
+        "1.bias": quick,
+        "2.weight": None,
+        "2.bias": quick,
     }
