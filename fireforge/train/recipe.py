@@ -194,7 +194,24 @@ def photographs(traits: Traits, *, epochs: int) -> Recipe:
     )
 
 
+def race(traits: Traits, *, epochs: int) -> Recipe:
+    """`airbench` for any data.
+
+    Args:
+      traits: of the data.
+      epochs: passes over it.
+
+    Returns:
+      The recipe.
+    """
+    batch = 256 if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32
+    recipe = airbench(epochs=epochs, batch=batch)
+    shift = max(1.0, round(traits.size_px / 16))
+    return recipe.replace(augment=recipe.augment.replace(shift_px=shift, flip=traits.mirror))
+
+
 RECIPES: dict[str, Callable[..., Recipe]] = {
+    "airbench": race,
     "fitted": fitted,
     "photographs": photographs,
     "small_images": small,

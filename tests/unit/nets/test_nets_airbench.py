@@ -46,6 +46,7 @@ def test_parameters_do_what_they_say():
     assert "Relu" not in kinds
     assert "Dropout" in kinds
     assert "stem.bias" not in {weight.name for weight in graph.weights}
+    assert [node.name for node in graph_of(pools="1,3").nodes if node.op == "MaxPool"] == ["stage1.pool", "stage3.pool"]
     shapes = {name: tensor.shape for name, tensor in infer(graph_of(stem=48, stem_kernel=4, stem_stride=2)).items()}
     assert shapes["stem"] == ("N", 48, 16, 16)
 
@@ -78,7 +79,7 @@ def test_pictures_of_every_size(channels, high, wide):
 @pytest.mark.parametrize(
     "own",
     [
-        *({"stem": 0}, {"stem_kernel": 0}, {"convs": 0}, {"widths": ""}, {"widths": "8,0"}),
+        *({"stem": 0}, {"stem_kernel": 0}, {"convs": 0}, {"widths": ""}, {"widths": "8,0"}, {"pools": "4"}),
         *({"activation": "gelu"}, {"dropout": 1.0}, {"scale": 0.0}, {"scale": 2.0}),
     ],
 )

@@ -165,7 +165,7 @@ def test_a_run_in_a_child_counts_all_of_its_processor_time_and_stops_at_its_budg
     setup = race.Setup(
         net="airbench-small", epochs=50, batch=64, seed=0, part="validation", budget_s=30.0, pictures=2000
     )
-    run = race.keep(tmp_path / "runs.jsonl", setup, race.in_a_child(setup))
+    run = race.runs_of([setup], out=tmp_path, minutes=9, make=race.in_a_child)[0][0]
     assert run["cut"]
     assert 30 <= run["cpu_s"] < 45  # a step, and the norms' statistics
     assert json.loads((tmp_path / "runs.jsonl").read_text())["digest"] == setup.digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from fireforge.train.recipe import MIXED_EPOCHS, Traits, fitted, small_images
+from fireforge.train.recipe import MIXED_EPOCHS, RECIPES, Traits, airbench, fitted, small_images
 
 
 @pytest.mark.parametrize("samples", [640, 1000, 1999, 2000, 9_999, 10_000, 60_000])
@@ -75,3 +75,20 @@ def test_a_recipe_survives_json_whatever_its_traits() -> None:
     for kept_px in (48, 160):
         recipe = fitted(traits(kept_px=kept_px), epochs=30)
         assert type(recipe).from_json(recipe.to_json()) == recipe
+
+
+def test_the_recipe_of_the_race_as_in_the_paper() -> None:
+    """Jordan 2024: a rate of 11.5 a kilostep, 1024 (1 + 1 / (1 - 0.85)) steps of a sum over 1,024 samples: 1.5 of a mean."""
+    recipe = airbench(epochs=10, batch=1024)
+    assert recipe.lr == pytest.approx(11.5 / (1024 * (1 + 1 / 0.15)) * 1024, rel=0.01)
+    assert recipe.weight_decay == pytest.approx(0.0153 / 11.5, rel=0.01)
+    assert airbench(epochs=10, batch=512).lr == recipe.lr / 2
+    assert recipe.whiten
+    assert recipe.bias_times == 64
+
+
+def test_the_race_mirrors_and_shifts_as_the_pictures_allow() -> None:
+    law = RECIPES["airbench"]
+    assert law(traits(size_px=32, samples=50_000), epochs=9).augment == airbench(epochs=9).augment
+    assert not law(traits(mirror=False), epochs=9).augment.flip
+    assert law(traits(size_px=8), epochs=9).augment.shift_px == 1
