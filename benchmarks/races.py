@@ -25,7 +25,9 @@ Maker = Callable[[Any], dict[str, Any]]
 class Setting(Protocol):
     """What a run is known by."""
 
-    seed: int
+    @property
+    def seed(self) -> int:
+        """Of weights, order and variation."""
 
     def digest(self) -> str:
         """Sha256 of the setup."""

@@ -78,7 +78,7 @@ def test_a_recipe_survives_json_whatever_its_traits() -> None:
 
 
 def test_the_recipe_of_the_race_as_in_the_paper() -> None:
-    """Jordan 2024: a rate of 11.5 a kilostep, 1024 (1 + 1 / (1 - 0.85)) steps of a sum over 1,024 samples: 1.5 of a mean."""
+    """Jordan 2024: a rate of 11.5 a kilostep, 1024 (1 + 1 / (1 - 0.85)) samples: 1.5 of a mean."""
     recipe = airbench(epochs=10, batch=1024)
     assert recipe.lr == pytest.approx(11.5 / (1024 * (1 + 1 / 0.15)) * 1024, rel=0.01)
     assert recipe.weight_decay == pytest.approx(0.0153 / 11.5, rel=0.01)
