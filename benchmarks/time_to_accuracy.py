@@ -38,7 +38,7 @@ from PIL import Image
 from fireforge.base.deadline import Deadline
 from fireforge.base.files import make_folder
 from fireforge.base.preprocess import ImageSteps, Preprocess
-from fireforge.base.trial import DataRef, Trial
+from fireforge.base.trial import DataRef, Recipe, Trial
 from fireforge.base.value import Value
 from fireforge.nets.families import NETWORKS
 from fireforge.train.recipe import airbench
@@ -70,6 +70,7 @@ class Setup(Value):
       device: "cpu" or "cuda".
       threads: on a CPU.
       budget_s: processor time; 0 for none.
+      precision: of the recipe.
       pictures: of the training part, the first ones in an order drawn once; 0 for all.
     """
 
@@ -81,6 +82,7 @@ class Setup(Value):
     device: str = "cpu"
     threads: int = 2
     budget_s: float = BUDGET_S
+    precision: str = "bfloat16"
     pictures: int = 0
 
 
@@ -119,6 +121,12 @@ def parts_of(setup: Setup) -> tuple[Rows, Rows | None]:
     ) else None
 
 
+def recipe_of(setup: Setup, epochs: int) -> Recipe:
+    """How a setup's network is trained."""
+    plain = airbench(epochs=epochs, batch=setup.batch).to_json()
+    return Recipe.from_json({**plain, "precision": setup.precision})
+
+
 def trial_of(setup: Setup, pixels: np.ndarray, *, epochs: int) -> Trial:
     """What is trained, normalized by the training pictures' statistics."""
     values = np.arange(256, dtype=np.float64)
@@ -128,7 +136,7 @@ def trial_of(setup: Setup, pixels: np.ndarray, *, epochs: int) -> Trial:
     steps = ImageSteps(channels=3, resize=None, crop=(32, 32), mean=mean, std=std)
     return Trial(
         spec=NETWORKS[setup.net](10),
-        recipe=airbench(epochs=epochs, batch=setup.batch),
+        recipe=recipe_of(setup, epochs),
         data=DataRef(source=DATA),
         preprocess=Preprocess(image=steps),
         seed=setup.seed,
@@ -215,7 +223,7 @@ def affordable(setup: Setup, count: int) -> int:
     from fireforge.nets.families import build_graph
     from fireforge.train.rehearsal import rehearse
 
-    recipe, graph = airbench(epochs=1, batch=setup.batch), build_graph(NETWORKS[setup.net](10))
+    recipe, graph = recipe_of(setup, 1), build_graph(NETWORKS[setup.net](10))
     rehearse(graph, recipe, steps=1)  # kernels are chosen at the first one
     before, after = time.process_time(), []
     for steps in (1, 1 + TIMED):
@@ -288,6 +296,7 @@ def setups_of(asked: argparse.Namespace) -> list[Setup]:
             part=asked.part,
             device=asked.device,
             budget_s=asked.budget if kind == "cpu" else 0.0,
+            precision=asked.precision,
             pictures=asked.pictures,
         )
         for seed in range(asked.seeds if kind == "cpu" else asked.runs)
@@ -308,6 +317,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=0, help="of the training part; 0 for all")
     parser.add_argument("--target", type=float, default=94.0, help="percent, with --device cuda")
     parser.add_argument("--runs", type=int, default=5, help="with --device cuda")
+    parser.add_argument("--precision", default="bfloat16", help="or float16, for accelerators of before 2020")
     parser.add_argument("--out", type=Path, default=Path("bench-accuracy"))
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
