@@ -39,7 +39,7 @@ from fireforge.base.deadline import Deadline
 from fireforge.base.files import make_folder
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.trial import DataRef, Recipe, Trial
-from fireforge.base.value import Value
+from fireforge.base.value import Value, sha256_of
 from fireforge.nets.families import NETWORKS
 from fireforge.train.recipe import airbench
 
@@ -71,6 +71,7 @@ class Setup(Value):
       threads: on a CPU.
       budget_s: processor time; 0 for none.
       precision: of the recipe.
+      law: digest of network and recipe, so that runs of others are not taken up.
       pictures: of the training part, the first ones in an order drawn once; 0 for all.
     """
 
@@ -83,6 +84,7 @@ class Setup(Value):
     threads: int = 2
     budget_s: float = BUDGET_S
     precision: str = "bfloat16"
+    law: str = ""
     pictures: int = 0
 
 
@@ -287,20 +289,19 @@ def on_cuda() -> Maker:
 def setups_of(asked: argparse.Namespace) -> list[Setup]:
     """The runs that the flags ask for."""
     kind = "cpu" if asked.device == "cpu" else "cuda"
-    return [
-        Setup(
-            net=asked.net or NETS[kind],
-            epochs=asked.epochs or EPOCHS[kind],
-            batch=asked.batch or BATCH[kind],
-            seed=seed,
-            part=asked.part,
-            device=asked.device,
-            budget_s=asked.budget if kind == "cpu" else 0.0,
-            precision=asked.precision,
-            pictures=asked.pictures,
-        )
-        for seed in range(asked.seeds if kind == "cpu" else asked.runs)
-    ]
+    plain = Setup(
+        net=asked.net or NETS[kind],
+        epochs=asked.epochs or EPOCHS[kind],
+        batch=asked.batch or BATCH[kind],
+        seed=0,
+        part=asked.part,
+        device=asked.device,
+        budget_s=asked.budget if kind == "cpu" else 0.0,
+        precision=asked.precision,
+        pictures=asked.pictures,
+    )
+    law = sha256_of([NETWORKS[plain.net](10).to_json(), recipe_of(plain, 1).to_json()])
+    return [plain.replace(seed=seed, law=law) for seed in range(asked.seeds if kind == "cpu" else asked.runs)]
 
 
 def main() -> None:

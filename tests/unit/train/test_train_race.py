@@ -62,6 +62,16 @@ def test_runs_that_are_there_are_not_made_again(race, tmp_path):
     assert second.seeds == [2, 0]  # another setup is another run
 
 
+def test_runs_of_another_recipe_are_not_taken_up(race, monkeypatch):
+    flags = {"net": "", "epochs": 0, "batch": 0, "seeds": 2, "runs": 3, "precision": "bfloat16"}
+    before = race.setups_of(asked(**flags))
+    assert [setup.seed for setup in before] == [0, 1]
+    assert race.setups_of(asked(**flags)) == before
+    assert len(race.setups_of(asked(**flags | {"device": "cuda"}))) == 3
+    monkeypatch.setattr(race, "airbench", lambda **how: race.Recipe(**how, lr=0.5))
+    assert race.setups_of(asked(**flags))[0].digest() != before[0].digest()
+
+
 def test_a_line_that_was_cut_is_told_and_made_again(race, tmp_path, capsys):
     race.runs_of(setups(race, 2), out=tmp_path, minutes=1, make=Maker())
     path = tmp_path / "runs.jsonl"
