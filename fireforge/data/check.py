@@ -118,7 +118,8 @@ def drop_broken(dataset: Dataset, *, progress: Progress = silent) -> Dataset:
       progress: told how many are done.
 
     Returns:
-      The same dataset where every picture decodes, as packed ones do; its `notes` are its own and those of the pictures that are used.
+      The same dataset where every picture decodes, as those of a packed one do; its `notes` are its own and those of
+        the pictures that are used.
     """
     if dataset.known is not None:
         return dataset

@@ -77,9 +77,7 @@ class Samples(Sequence[Sample]):
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         row = range(len(self))[index]
-        return Sample(
-            id=row, label=int(self.labels[row]), name=self.names[row], part=OWNERS[int(self.owners[row])]
-        )
+        return Sample(id=row, label=int(self.labels[row]), name=self.names[row], part=OWNERS[int(self.owners[row])])
 
     def __iter__(self) -> Iterator[Sample]:
         """Each sample in the order of ids."""
@@ -159,7 +157,8 @@ class Digests(Sequence[bytes]):
         """One digest, or a tuple of those of a slice."""
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
-        return self.table[index].tobytes()
+        digest: bytes = self.table[index].tobytes()
+        return digest
 
 
 def leaders_of(digests: Sequence[bytes], count: int) -> np.ndarray:

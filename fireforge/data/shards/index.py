@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import mmap
 import os
@@ -180,19 +181,19 @@ def _check_shards(table: np.ndarray, ends: np.ndarray, head: Head, where: str) -
     """Shards begin at rising pictures, and hold as many bytes as their pictures."""
     firsts = [*(int(first) for first in table[:, 0]), head.count]
     sizes = [int(size) for size in table[:, 1]]
-    if firsts[0] != 0 or any(first >= later for first, later in zip(firsts, firsts[1:])):
+    if firsts[0] != 0 or any(first >= later for first, later in itertools.pairwise(firsts)):
         raise bad("shards that do not begin at rising pictures", where)
     if head.kind == DECODED:
         if firsts[:-1] != [head.each * i for i in range(head.shards)] or firsts[-1] - firsts[-2] > head.each:
             raise bad(f"shards of other lengths than {head.each:,} pictures", where)
-        want = [(later - first) * head.picture_bytes for first, later in zip(firsts, firsts[1:])]
+        want = [(later - first) * head.picture_bytes for first, later in itertools.pairwise(firsts)]
     else:
         if not int(ends[0]) or not bool((ends[1:] > ends[:-1]).all()):
             raise bad("pictures that do not end behind each other", where)
         if max(int(ends[0]), int(np.diff(ends).max(initial=0))) > MAX_FILE_BYTES:
             raise bad("a picture that is too long", where, f"up to {MAX_FILE_BYTES:,} bytes")
         reached = [0, *(int(ends[later - 1]) for later in firsts[1:])]
-        want = [end - start for start, end in zip(reached, reached[1:])]
+        want = [end - start for start, end in itertools.pairwise(reached)]
     if sizes != want:
         raise bad("shards of other sizes than their pictures", where)
 

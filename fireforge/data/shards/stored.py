@@ -12,6 +12,7 @@ import numpy as np
 
 from fireforge.base.errors import FireforgeError
 from fireforge.data.shards.index import Index, read_index
+from fireforge.data.shards.joined import join
 from fireforge.data.shards.layout import DECODED, SHARD
 
 
@@ -37,10 +38,13 @@ class Stored:
         head = self.index.head
         self.shape: tuple[int, int, int] | None = head.shape if head.kind == DECODED else None
         self._firsts = self.index.shards[:, 0].astype(np.int64)
-        self._files = [_File(Path(os.path.expanduser(folder), SHARD.format(i)), int(size)) for i, size in
-                       enumerate(self.index.shards[:, 1])]
+        self._files = [
+            _File(Path(os.path.expanduser(folder), SHARD.format(i)), int(size))
+            for i, size in enumerate(self.index.shards[:, 1])
+        ]
         for file in self._files:
             file.look()
+        self._joined: np.ndarray | None = None
         self._seen = np.zeros(head.count, bool)  # pictures whose crc32 was found right
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -85,7 +89,7 @@ class Stored:
           sample_id: 0 to the number of pictures - 1.
 
         Returns:
-          uint8 (H, W, C), not to be written to; no copy.
+          uint8 (H, W, C), no copy; what is written to it stays in this process.
 
         Raises:
           FireforgeError: NO_SAMPLE, or BAD_SHARD where the bytes are not those that were packed.
@@ -93,7 +97,7 @@ class Stored:
         shard = self._shard_of(sample_id)
         picture: np.ndarray = self._map(shard)[sample_id - self._firsts[shard]]
         if not self._seen[sample_id]:
-            self._check(sample_id, picture)
+            self._check(sample_id, picture.data)
         return picture
 
     def read_rows(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -119,7 +123,7 @@ class Stored:
             mine = np.flatnonzero(shards == shard)
             pixels, inside = self._map(int(shard)), rows[mine] - self._firsts[shard]
             for row in inside[~self._seen[rows[mine]]]:
-                self._check(int(row + self._firsts[shard]), pixels[row])
+                self._check(int(row + self._firsts[shard]), pixels[row].data)
             if len(mine) == len(rows):
                 np.take(pixels, inside, axis=0, out=out, mode="clip")
             else:
@@ -134,19 +138,30 @@ class Stored:
           last: id behind the last one.
 
         Returns:
-          uint8 (n, H, W, C), not to be written to; no copy. None where they lie in several shards.
+          uint8 (n, H, W, C), no copy; what is written to it stays in this process. None where several shards cannot be
+          mapped as one.
 
         Raises:
-          FireforgeError: BAD_SHARD where a picture's bytes are not those that were packed.
+          FireforgeError: NO_SAMPLE, or BAD_SHARD where a picture's bytes are not those that were packed.
         """
         shard = self._shard_of(first)
         start = int(self._firsts[shard])
         pixels = self._map(shard)[first - start : last - start]
-        if len(pixels) < last - first:
-            return None
+        if self._shard_of(last - 1) != shard:
+            joined = self._join()
+            if joined is None:
+                return None
+            pixels = joined[first:last]
         for row in np.flatnonzero(~self._seen[first:last]):
-            self._check(first + int(row), pixels[row])
+            self._check(first + int(row), pixels[row].data)
         return pixels
+
+    def _join(self) -> np.ndarray | None:
+        """All pictures as one array, uint8 (N, H, W, C)."""
+        if self._joined is None:
+            found = join([file.whole() for file in self._files])
+            self._joined = None if found is None else found.reshape(-1, *self._decoded())
+        return self._joined
 
     def _decoded(self) -> tuple[int, int, int]:
         if self.shape is None:
@@ -161,7 +176,7 @@ class Stored:
             raise self._no_sample(sample_id)
         return int(np.searchsorted(self._firsts, sample_id, side="right")) - 1
 
-    def _check(self, sample_id: int, data: bytes | np.ndarray) -> None:
+    def _check(self, sample_id: int, data: bytes | memoryview) -> None:
         """Hold a picture to its crc32."""
         if zlib.crc32(data) != int(self.index.crcs[sample_id]):
             raise FireforgeError(
@@ -173,9 +188,7 @@ class Stored:
         self._seen[sample_id] = True
 
     def _no_sample(self, sample_id: int) -> FireforgeError:
-        return FireforgeError(
-            "NO_SAMPLE", f"no sample {sample_id}", where=self.folder, allowed=f"0 to {len(self) - 1}"
-        )
+        return FireforgeError("NO_SAMPLE", f"no sample {sample_id}", where=self.folder, allowed=f"0 to {len(self) - 1}")
 
 
 class _File:
@@ -213,18 +226,23 @@ class _File:
 
     def pixels(self, shape: tuple[int, int, int]) -> np.ndarray:
         """The mapped pictures, uint8 (n, H, W, C)."""
+        handle = self.whole()
+        if self._pixels is None:
+            try:
+                area = mmap.mmap(handle, self._size, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError) as error:
+                raise self._bad(str(error)) from error
+            self._pixels = np.frombuffer(area, np.uint8).reshape(-1, *shape)
+        return self._pixels
+
+    def whole(self) -> int:
+        """The open file, found as it was when the index was read."""
         handle = self._open()
         state = os.fstat(handle)
         self._fits(state)
         if state.st_mtime_ns != self._stamp:
             raise FireforgeError("DATA_CHANGED", "it changed since it was opened", where=str(self.path))
-        if self._pixels is None:
-            try:
-                area = mmap.mmap(handle, self._size, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise self._bad(str(error)) from error
-            self._pixels = np.frombuffer(area, np.uint8).reshape(-1, *shape)
-        return self._pixels
+        return handle
 
     def _open(self) -> int:
         if self._handle is None:
@@ -239,6 +257,4 @@ class _File:
             raise self._bad(f"{state.st_size:,} bytes", f"{self._size:,} bytes, as the index says")
 
     def _bad(self, what: str, allowed: str = "") -> FireforgeError:
-        return FireforgeError(
-            "BAD_SHARD", what, where=str(self.path), allowed=allowed, do="fireforge pack once more"
-        )
+        return FireforgeError("BAD_SHARD", what, where=str(self.path), allowed=allowed, do="fireforge pack once more")

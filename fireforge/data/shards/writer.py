@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -18,10 +19,10 @@ from PIL import Image
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import cannot_write
 from fireforge.base.pixels import encode_png, open_picture, resize, to_channels
-from fireforge.base.preprocess import ImageSteps
 from fireforge.base.progress import Progress, silent
 from fireforge.data.check import GRAY_MODES, each, is_gray, look
 from fireforge.data.dataset import PARTS, Content, Dataset, SampleDigest, content_digest
+from fireforge.data.pack import COLOUR, GRAY
 from fireforge.data.pixels import ready
 from fireforge.data.samples import OWNERS, Digests, Samples
 from fireforge.data.shards.index import Index, write_index
@@ -33,6 +34,7 @@ from fireforge.data.split import Parts
 SHARD_BYTES = 1 << 28  # of a shard, unless there would be more than MOST_SHARDS
 MOST_SHARDS = 256  # so that a process can hold them all open
 ROW_BYTES = 128  # about what the index takes a picture
+PAGES = (1 << 16, 1 << 12)  # bytes, of most machines
 QUALITY = 95  # of JPEG files that are made anew
 
 
@@ -96,16 +98,16 @@ def write_shards(
     maker = _Encoder(dataset, packing.size) if packing.encoded else _Decoder(dataset, ids, packing.size)
     with packing_into(folder):
         check_room(folder, len(ids) * (maker.least_bytes + ROW_BYTES))
-        index = _write(dataset, ids, parts, maker=maker, shards=_Shards(folder, len(ids), packing, maker), told=progress)
+        index = _write(
+            dataset, ids, parts, maker=maker, shards=_Shards(folder, len(ids), packing, maker), told=progress
+        )
         write_index(folder, index)
     stored = Stored(str(folder))
     sizes = int(stored.index.shards[:, 1].sum()) + stored.index.head.total
     return Packed(stored=stored, made=maker.made, bytes=sizes)
 
 
-def _write(
-    dataset: Dataset, ids: np.ndarray, parts: Parts, *, maker: _Maker, shards: _Shards, told: Progress
-) -> Index:
+def _write(dataset: Dataset, ids: np.ndarray, parts: Parts, *, maker: _Maker, shards: _Shards, told: Progress) -> Index:
     """Write every picture, and gather what the index says of them."""
     labels = dataset.targets[ids].astype(np.int32)
     counts = [len(getattr(parts, name)) for name in PARTS]
@@ -161,11 +163,9 @@ class _Decoder:
         high, wide = (first.height_px, first.width_px) if size is None else (size, size)
         if max(high, wide) > MAX_SIDE_PX:
             raise FireforgeError("BAD_SIZE", f"{high} x {wide} px", allowed=f"up to {MAX_SIDE_PX}", do="--size")
-        order = "L" if gray else "RGB"
-        ends = {"mean": (0.0,) * len(order), "std": (255.0,) * len(order)}
-        self._steps = ImageSteps(channels=len(order), resize=size, crop=(high, wide), order=order, **ends)
-        self.shape = (high, wide, len(order))
-        self.least_bytes = high * wide * len(order)
+        self._steps = (GRAY if gray else COLOUR).replace(resize=size, crop=(high, wide))
+        self.shape = (high, wide, self._steps.channels)
+        self.least_bytes = high * wide * self._steps.channels
         self.made: dict[str, int] = {}
 
     def make(self, sample_id: int) -> tuple[bytes, Content]:
@@ -226,14 +226,20 @@ def _gray(dataset: Dataset, sample_id: int) -> bool:
 
 def _shrunk(content: Content, size: int, *, gray: bool) -> bytes:
     """A JPEG file of the upright picture, its shorter side resized; transparency stands on white."""
-    order = "L" if gray else "RGB"
-    steps = ImageSteps(
-        channels=len(order), resize=size, crop=(1, 1), order=order, mean=(0.0,) * len(order), std=(255.0,) * len(order)
-    )
+    steps = (GRAY if gray else COLOUR).replace(resize=size)
     stream = io.BytesIO()
     image: Image.Image = resize(to_channels(open_picture(content), steps), steps)
     image.save(stream, "JPEG", quality=QUALITY)
     return stream.getvalue()
+
+
+def _whole_pages(most: int, size: int) -> int:
+    """Pictures of a shard, so that it is a whole number of pages where that can be: shards then map as one array."""
+    for page in PAGES:
+        unit = page // math.gcd(page, size)
+        if unit <= most:
+            return most - most % unit
+    return most
 
 
 class _Shards:
@@ -243,7 +249,7 @@ class _Shards:
         self._folder, self._maker = folder, maker
         size = maker.least_bytes
         self._most = max(packing.shard_bytes, -(-size * count // MOST_SHARDS))
-        self.each = max(1, self._most // size) if maker.kind == DECODED else 0
+        self.each = _whole_pages(max(1, self._most // size), size) if maker.kind == DECODED else 0
         self.table: list[tuple[int, int]] = []
         self.ends: list[int] = []
         self._done = self._inside = 0
@@ -278,7 +284,7 @@ class _Shards:
     def _begin(self) -> None:
         if len(self.table) >= MAX_SHARDS:
             raise FireforgeError("BAD_SIZE", f"more than {MAX_SHARDS} shards", where=str(self._folder))
-        self._stream = open(self._folder / SHARD.format(len(self.table)), "xb")
+        self._stream = open(self._folder / SHARD.format(len(self.table)), "xb")  # noqa: SIM115, closed by end or close
 
     def _put(self, data: bytes) -> None:
         assert self._stream is not None
