@@ -84,22 +84,38 @@ class PictureCache:
 
     def _packed(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept | None:
         """The map of a packed dataset, where its pictures are as the steps would make them and lie in a row."""
-        if self._dataset is None and SHARDS.recognise(self._ref.source):
-            self._dataset = open_ref(self._ref)
-        stored = self._dataset.reader if self._dataset is not None else None
-        if self._dataset is None or not isinstance(stored, Stored) or not unchanged(stored.shape, steps):
+        if self._dataset is None and not SHARDS.recognise(self._ref.source):
             return None
-        ids = split(self._dataset, self._ref).ids(*parts)
+        dataset = self._open()
+        stored = dataset.reader
+        if not isinstance(stored, Stored) or not unchanged(stored.shape, steps):
+            return None
+        ids = split(dataset, self._ref).ids(*parts)
         if not len(ids) or not np.array_equal(ids, np.arange(ids[0], ids[0] + len(ids))):
             return None
         pixels = stored.block(int(ids[0]), int(ids[-1]) + 1)
-        return None if pixels is None else (pixels.transpose(0, 3, 1, 2), self._dataset.targets[ids], ids)
+        return None if pixels is None else (pixels.transpose(0, 3, 1, 2), dataset.targets[ids], ids)
 
-    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+    def where(self, sample_id: int) -> str:
+        """The place of a sample, for messages.
+
+        Args:
+          sample_id: as in the ids of `pictures`.
+
+        Returns:
+          Source and name.
+        """
+        return self._open().where(sample_id)
+
+    def _open(self) -> Dataset:
         if self._dataset is None:
             self._dataset = open_ref(self._ref)
-        ids = split(self._dataset, self._ref).ids(*parts)
-        return load_pixels(self._dataset, ids, steps), self._dataset.targets[ids], ids
+        return self._dataset
+
+    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+        dataset = self._open()
+        ids = split(dataset, self._ref).ids(*parts)
+        return load_pixels(dataset, ids, steps), dataset.targets[ids], ids
 
 
 @contextlib.contextmanager
