@@ -24,6 +24,7 @@ from fireforge.data.dataset import content_digest
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import load_pixels
 from fireforge.data.shards.stored import Stored
+from fireforge.data.shards.writer import Packing
 from fireforge.data.split import split
 from fireforge.jobs.pack import pack
 
@@ -204,9 +205,9 @@ def test_a_copy_for_another_process_is_small_and_refuses_another_index(tmp_path:
     assert raised.value.code == "DATA_CHANGED"
 
 
-@pytest.mark.parametrize(("out", "code"), [("x.zip", "BAD_NAME"), ("x", "BAD_NAME")])
+@pytest.mark.parametrize(("out", "code"), [("x.zip", "BAD_NAME"), ("x", "BAD_NAME"), ("x.npz", "BAD_USAGE")])
 def test_a_name_says_what_is_written(tmp_path: Path, out: str, code: str) -> None:
     with pytest.raises(FireforgeError) as raised:
-        pack("digits", tmp_path / out)
+        pack("digits", tmp_path / out, packing=Packing(size=4))
     assert raised.value.code == code
-    assert "name.shards" in raised.value.line()
+    assert ".shards" in raised.value.line()
