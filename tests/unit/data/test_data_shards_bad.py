@@ -239,8 +239,11 @@ def test_two_packings_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_before_work_or_cleared_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as change:
-        change.setattr(shutil, "disk_usage", lambda _: state._replace(free=2000))
-        refused(lambda: packed(dataset_of(some_pixels()), tmp_path / "x.shards"), "NO_ROOM")
+        change.setattr(shutil, "disk_usage", lambda _: state._replace(free=(1 << 20) + 8000))
+        for wish in KINDS.values():
+            refused(lambda wish=wish: packed(dataset_of(some_pixels()), tmp_path / "x.shards", **wish), "NO_ROOM")
+        packed(dataset_of(some_pixels(12)), tmp_path / "y.shards")
+        shutil.rmtree(tmp_path / "y.shards")
     assert not list(tmp_path.iterdir())
     calls = []
 
