@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bisect
 import mmap
 import os
 import zlib
@@ -38,6 +39,7 @@ class Stored:
         head = self.index.head
         self.shape: tuple[int, int, int] | None = head.shape if head.kind == DECODED else None
         self._firsts = self.index.shards[:, 0].astype(np.int64)
+        self._begins: list[int] = self._firsts.tolist()
         self._files = [
             _File(Path(os.path.expanduser(folder), SHARD.format(i)), int(size))
             for i, size in enumerate(self.index.shards[:, 1])
@@ -77,7 +79,7 @@ class Stored:
         shard = self._shard_of(sample_id)
         ends = self.index.ends
         start = int(ends[sample_id - 1]) if sample_id else 0
-        base = int(ends[self._firsts[shard] - 1]) if shard else 0
+        base = int(ends[self._begins[shard] - 1]) if shard else 0
         data = self._files[shard].read(start - base, int(ends[sample_id]) - start)
         self._check(sample_id, data)
         return data
@@ -95,7 +97,7 @@ class Stored:
           FireforgeError: NO_SAMPLE, or BAD_SHARD where the bytes are not those that were packed.
         """
         shard = self._shard_of(sample_id)
-        picture: np.ndarray = self._map(shard)[sample_id - self._firsts[shard]]
+        picture: np.ndarray = self._map(shard)[sample_id - self._begins[shard]]
         if not self._seen[sample_id]:
             self._check(sample_id, picture.data)
         return picture
@@ -145,7 +147,7 @@ class Stored:
           FireforgeError: NO_SAMPLE, or BAD_SHARD where a picture's bytes are not those that were packed.
         """
         shard = self._shard_of(first)
-        start = int(self._firsts[shard])
+        start = self._begins[shard]
         pixels = self._map(shard)[first - start : last - start]
         if self._shard_of(last - 1) != shard:
             joined = self._join()
@@ -174,7 +176,7 @@ class Stored:
     def _shard_of(self, sample_id: int) -> int:
         if not 0 <= sample_id < len(self):
             raise self._no_sample(sample_id)
-        return int(np.searchsorted(self._firsts, sample_id, side="right")) - 1
+        return bisect.bisect_right(self._begins, sample_id) - 1
 
     def _check(self, sample_id: int, data: bytes | memoryview) -> None:
         """Hold a picture to its crc32."""
