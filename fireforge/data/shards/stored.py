@@ -6,6 +6,7 @@ from __future__ import annotations
 import bisect
 import mmap
 import os
+import weakref
 import zlib
 from pathlib import Path
 
@@ -202,11 +203,6 @@ class _File:
         self._pixels: np.ndarray | None = None
         self._stamp = 0
 
-    def __del__(self) -> None:
-        """Close the file; the map stays as long as an array of it."""
-        if self._handle is not None:
-            os.close(self._handle)
-
     def look(self) -> None:
         """Whether the shard is there, with its length."""
         try:
@@ -252,6 +248,7 @@ class _File:
                 self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise self._bad(error.strerror or "cannot be read") from error
+            weakref.finalize(self, os.close, self._handle)  # a map stays as long as an array of it
         return self._handle
 
     def _fits(self, state: os.stat_result) -> None:
