@@ -13,6 +13,7 @@ import torch
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import make_folder, write_json
+from fireforge.base.gradients import Gradients
 from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.value import sha256_of
 from fireforge.train.ema import Ema
@@ -31,6 +32,7 @@ class Course:
       metrics: name to numbers by epoch so far.
       seconds: of training behind it, those before an interruption too.
       stages: of these seconds, those of each of `fireforge.train.stopwatch.STAGES`.
+      gradients: what was seen of them.
       finish: seconds after the last epoch, for the norms and the last look at the validation part.
     """
 
@@ -38,6 +40,7 @@ class Course:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    gradients: Gradients = field(default_factory=Gradients)
     finish: float = 0.0
 
 
@@ -57,6 +60,7 @@ def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str
     sha256 = write_weights(path, tensors)
     state = {"epoch": epoch, "file": path.name, "sha256": sha256, "ema_steps": steps}
     state |= {"metrics": course.metrics, "seconds": course.seconds, "stages": course.stages}
+    state["gradients"] = course.gradients.to_json()
     older = [item for item in _states(folder, owner) if item["epoch"] < epoch]
     states = [state, *older][:KEPT]
     write_json(folder / INDEX, {"owner": owner, "states": states, "sha256": sha256_of([owner, states])})
@@ -91,8 +95,8 @@ def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress
             progress(Update(stage="train", done=state["epoch"], unit="epoch", note=f"not used: {error.line()}"))
             continue
         _restore(parts, tensors, state["ema_steps"], folder)
-        stages = state.get("stages", {})  # states of before have none
-        return Course(epochs=state["epoch"], metrics=state["metrics"], seconds=state["seconds"], stages=stages)
+        later = {"stages": state.get("stages", {}), "gradients": Gradients.from_json(state.get("gradients", {}))}
+        return Course(epochs=state["epoch"], metrics=state["metrics"], seconds=state["seconds"], **later)
     if failure is not None:
         raise FireforgeError(
             failure.code, failure.what, where=failure.where, do=f"remove {folder} to train from the start"

@@ -24,6 +24,7 @@ from fireforge.train.checkpoint import Course, load_checkpoint, save_checkpoint
 from fireforge.train.ema import Ema
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import Batching, Ready, batches, steps_per_epoch
+from fireforge.train.gradients import GradientLooks
 from fireforge.train.kernels import Forward, forward_of, making
 from fireforge.train.layout import layout_of, sound
 from fireforge.train.norms import refresh_norms
@@ -100,12 +101,14 @@ class Tools:
       optimizer: of the module's parameters.
       ema: the average that follows, or None.
       clock: is told what each stage takes.
+      gradients: looks at those of some steps.
     """
 
     forward: Forward
     optimizer: torch.optim.Optimizer
     ema: Ema | None
     clock: Stopwatch
+    gradients: GradientLooks
 
 
 def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Course:
@@ -139,9 +142,11 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     start -= course.seconds
     clock.lap("prepare")
     clock.add(course.stages)
+    per_epoch = steps_per_epoch(len(task.ready.train), task.batching)
+    gradients = GradientLooks(module, epochs=epochs, per_epoch=per_epoch, found=course.gradients)
     for epoch in range(int(course.epochs), epochs):
         with _seeded(task.batching.seed, epoch, task.world.device):
-            tools = Tools(forward=forward, optimizer=optimizer, ema=ema, clock=clock)
+            tools = Tools(forward=forward, optimizer=optimizer, ema=ema, clock=clock, gradients=gradients)
             found = train_epoch(module, task, epoch=epoch, tools=tools, watch=watch)
         done = found["train/epoch"]
         over = watch.over(done)
@@ -154,6 +159,7 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
             metrics=_with(course.metrics, found),
             seconds=time.monotonic() - start,
             stages=dict(clock.seconds),
+            gradients=gradients.found,
         )
         due = over or done == epochs or done % keeping.every == 0
         if keeping.folder is not None and done == epoch + 1 and due:  # a cut epoch is trained anew by who resumes
@@ -167,8 +173,8 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
     metrics = _finish(module, task, ema=ema, course=course)
     watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(metrics)))
     finish = time.monotonic() - trained
-    return Course(
-        epochs=course.epochs, metrics=metrics, seconds=trained - start, stages=dict(clock.seconds), finish=finish
+    return dataclasses.replace(
+        course, metrics=metrics, seconds=trained - start, stages=dict(clock.seconds), finish=finish
     )
 
 
@@ -203,10 +209,8 @@ def train_epoch(
     tools.clock.start()
     for batch in batches(task.ready.train, task.batching, epoch=epoch, world=task.world, clock=tools.clock):
         rate = learning_rate(task.recipe, epoch * per_epoch + steps, per_epoch)
-        with making(task.recipe):
-            loss, right = train_step(
-                tools.forward, tools.optimizer, batch, rate=rate, recipe=task.recipe, clock=tools.clock
-            )
+        with making(task.recipe), tools.gradients.look(tools.forward, epoch=epoch, step=steps) as forward:
+            loss, right = train_step(forward, tools.optimizer, batch, rate=rate, recipe=task.recipe, clock=tools.clock)
         sums += torch.stack([loss * len(batch[0]), right])
         if tools.ema is not None:
             tools.ema.update(module)

@@ -92,6 +92,7 @@ def run_trial(
         accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
         seconds={"data": loaded - start, "train": course.seconds, "finish": course.finish},
         stages=course.stages,
+        gradients=course.gradients,
         samples={"train": len(pictures.train), "val": len(pictures.val)},
         weights=str(weights.relative_to(folder)),
         weights_sha256=sha256,
