@@ -100,12 +100,12 @@ def verdict(sizes: Sequence[float | None]) -> str:
 
 
 def ratio_words(ratio: float) -> str:
-    """A growth as "12 times" or "1/12"."""
+    """A growth as "12 times", "0.08 times" or "1/1,200"."""
     if not math.isfinite(ratio):
         return "not finite"
     if ratio == 0:
         return "nothing"
-    return f"{_short(ratio)} times" if ratio >= 1 else f"1/{_short(1 / ratio)}"
+    return f"{_short(ratio)} times" if ratio >= 0.01 else f"1/{_short(1 / ratio)}"
 
 
 def _short(number: float) -> str:

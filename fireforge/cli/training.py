@@ -67,6 +67,7 @@ def train(
     seed: Seed = 0,
     device: Device = "auto",
     out: Out = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train one named network; the same command resumes."""
@@ -79,7 +80,7 @@ def train(
     keep_freed()
     settings = Settings(net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size)
     with View(quiet=as_json) as view:
-        record, folder = job(data, settings, out=out, progress=view)
+        record, folder = job(data, settings, out=out, progress=view, tensorboard=tensorboard)
     say(as_json, record.to_json(), tell.trained(record, folder))
 
 

@@ -21,12 +21,18 @@ from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
+from fireforge.report.tensorboard import Events
 from fireforge.train.recipe import Traits, fitted
 from fireforge.train.trial import ready_from, run_trial
 
 
 def train(
-    data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
+    data: str,
+    settings: Settings,
+    *,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+    tensorboard: bool = False,
 ) -> tuple[RunRecord, Path]:
     """Train a network; the same call on the same folder resumes after the last whole epoch.
 
@@ -35,12 +41,17 @@ def train(
       settings: network and recipe.
       out: folder of the run; None for runs/<name of the data>-<net>.
       progress: receives one update an epoch.
+      tensorboard: whether event files are written to the folder of that name in the run's.
 
     Returns:
       The record, and the run's folder with weights/best.safetensors, metrics.csv and report.html.
+
+    Raises:
+      FireforgeError: NO_PACKAGE, if tensorboard is asked for and not installed.
     """
     preset = lookup(NETWORKS, settings.net, "network")
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
+    events = Events(folder, progress) if tensorboard else None
     scene = look(data, seed=settings.seed, image_size=settings.image_size)
     with RunFolder(folder) as run:
         begin(run, scene, seed=settings.seed, settings=settings)
@@ -54,7 +65,9 @@ def train(
             seed=settings.seed,
             cost=count(graph),
         )
-        record = train_one(run, trial, scene, device=settings.device, progress=progress)
+        record = train_one(run, trial, scene, device=settings.device, progress=events or progress)
+        if events is not None:
+            events.end(record)
     return record, folder
 
 

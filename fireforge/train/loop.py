@@ -168,10 +168,10 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
             clock.lap("checkpoint")
         if over or done == epochs:
             break
-        watch.progress(Update(stage="train", done=done, total=epochs, unit="epoch", note=_note(course.metrics)))
+        watch.progress(_told(done, epochs, course.metrics))
     trained = time.monotonic()
     metrics = _finish(module, task, ema=ema, course=course)
-    watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(metrics)))
+    watch.progress(_told(course.epochs, epochs, metrics))
     finish = time.monotonic() - trained
     return dataclasses.replace(
         course, metrics=metrics, seconds=trained - start, stages=dict(clock.seconds), finish=finish
@@ -315,7 +315,11 @@ def _precision(recipe: Recipe, device: torch.device) -> contextlib.AbstractConte
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _note(metrics: dict[str, list[float]]) -> str:
+def _told(done: float, epochs: int, metrics: dict[str, list[float]]) -> Update:
+    """Where the training stands after an epoch, with the epoch's numbers."""
     note = f"loss {metrics['train/loss'][-1]:.3f}"
     judged = metrics.get("val/epoch", [0.0])[-1] == metrics["train/epoch"][-1]
-    return f"{note}, val {metrics['val/accuracy'][-1]:.1%}" if judged else note
+    note = f"{note}, val {metrics['val/accuracy'][-1]:.1%}" if judged else note
+    kept = {name: values for name, values in metrics.items() if not name.endswith("/epoch")}
+    last = {name: values[-1] for name, values in kept.items() if judged or not name.startswith("val/")}
+    return Update(stage="train", done=done, total=epochs, unit="epoch", note=note, numbers=last)

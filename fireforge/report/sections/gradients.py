@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import fireforge.report.parts as parts
 import fireforge.report.show as show
 from fireforge.base.gradients import EXPLODING, IDEAL, LIMIT, VANISHING, Gradients, Look, growth, ratio_words, verdict
 from fireforge.report.markup import Markup, tag
 from fireforge.report.run import Run
 from fireforge.report.svg import Frame, chart, line
-from fireforge.report.ticks import axis_of
+from fireforge.report.ticks import Axis, axis_of
 
+MOST_TICKS = 12
 WORDS = {EXPLODING: "exploding", VANISHING: "vanishing", IDEAL: "ideal", "": "too few layers to tell"}
 LEAD = (
     "Root mean square of the loss's gradient by each layer's output, at single steps. From the last layer but one back"
@@ -49,7 +53,7 @@ def picture(found: Gradients) -> Markup:
         return parts.missing("No gradient was finite and above 0.")
     frame = Frame(
         x=axis_of([0.0, float(len(found.layers))], "layer, from the input", "{:g}".format),
-        y=axis_of(sizes, "gradient by the output", show_power, log=True),
+        y=size_axis(sizes),
         width=920,
     )
     last = len(lines) - 1
@@ -66,6 +70,13 @@ def picture(found: Gradients) -> Markup:
     keys += [("series-look", "between")] if last > 1 else []
     keys += [("series-val", moment(found.looks[-1]))] if last else []
     return parts.figure(chart(frame, *drawn, title="gradient size by depth"), parts.legend(keys), wide=True)
+
+
+def size_axis(sizes: Sequence[float]) -> Axis:
+    """A logarithmic axis of sizes; over many decades only some have a mark."""
+    axis = axis_of(sizes, "gradient by the output", show_power, log=True)
+    stride = -(-len(axis.ticks) // MOST_TICKS)
+    return dataclasses.replace(axis, ticks=(*axis.ticks[:-1:stride], axis.ticks[-1]))
 
 
 def moment(look: Look) -> str:

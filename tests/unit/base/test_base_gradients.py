@@ -54,7 +54,14 @@ def test_what_is_not_finite_explodes_and_what_does_not_arrive_vanishes() -> None
 
 @pytest.mark.parametrize(
     ("ratio", "words"),
-    [(1.0, "1 times"), (12.4, "12 times"), (0.125, "1/8"), (2.5e9, "2.5e+09 times"), (0.0, "nothing")],
+    [
+        (1.0, "1 times"),
+        (12.4, "12 times"),
+        (0.125, "0.12 times"),
+        (0.008, "1/125"),
+        (2.5e9, "2.5e+09 times"),
+        (0.0, "nothing"),
+    ],
 )
 def test_a_growth_in_words(ratio: float, words: str) -> None:
     assert ratio_words(ratio) == words

@@ -199,7 +199,7 @@ def test_gradients_are_told_at_the_first_look_and_at_the_last() -> None:
     ]
     head = "gradients, first layer beside the last but one: "
     assert gradients(Gradients(looks=tuple(looks))) == [
-        head + "ideal at the first step (1,000 times); ideal after 2 epochs (1/8)"
+        head + "ideal at the first step (1,000 times); ideal after 2 epochs (0.12 times)"
     ]
     assert gradients(Gradients(looks=tuple(looks[:1]))) == [head + "ideal at the first step (1,000 times)"]
     assert gradients(Gradients()) == []
