@@ -23,6 +23,7 @@ class Update(Value):
       best_bytes: of the best so far, predicted or on disk; likewise.
       used_s: seconds of the whole work so far, those of earlier runs of it counted; likewise.
       numbers: what was measured last, by name; empty where this update tells none.
+      lasting: whether the note must be seen, and stays: a line of its own.
     """
 
     stage: str
@@ -34,6 +35,7 @@ class Update(Value):
     best_bytes: int | None = None
     used_s: float | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+    lasting: bool = False
 
 
 class Progress(Protocol):

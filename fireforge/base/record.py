@@ -31,6 +31,8 @@ class RunRecord(Value):
       error: why there are no weights, in one line; "" for a trial that went well.
       stages: of seconds["train"], those of each stage of a step, and of evaluation and checkpoints between epochs.
       gradients: their sizes by depth, at the first step of the training and of some of its epochs.
+      steps: updates that were "taken", and those "left_out" since a gradient was not finite.
+      resumed: times that the training was taken up after an interruption.
     """
 
     trial: Trial
@@ -47,6 +49,8 @@ class RunRecord(Value):
     error: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     gradients: Gradients = field(default_factory=Gradients)
+    steps: dict[str, int] = field(default_factory=dict)
+    resumed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from fireforge.base.deadline import Deadline
 from fireforge.base.errors import lookup
 from fireforge.base.graph import Graph
 from fireforge.base.progress import Progress, silent
@@ -16,6 +17,7 @@ from fireforge.cost.count import count
 from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.folder import RunFolder, default_folder
+from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
@@ -34,7 +36,7 @@ def train(
     progress: Progress = silent,
     tensorboard: bool = False,
 ) -> tuple[RunRecord, Path]:
-    """Train a network; the same call on the same folder resumes after the last whole epoch.
+    """Train a network; the same call on the same folder goes on from the last state, at most half a minute back.
 
     Args:
       data: what `fireforge.data.open.open_dataset` takes.
@@ -87,7 +89,9 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
     record = run.trials().get(trial.digest())
     if record is None:
         ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
-        record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress)
+        clock = Deadline()
+        with halts(clock):
+            record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress, deadline=clock)
         record = record.replace(command=command_line())
         run.journal.append("trial", record.to_json())
     keep_winner(run, record)

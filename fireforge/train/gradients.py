@@ -4,24 +4,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from fireforge.base.gradients import Gradients, Look, Sizes
-from fireforge.train.kernels import Forward
+from fireforge.base.trial import Recipe
+from fireforge.train.course import Course
+from fireforge.train.step import Tools
 
-LOOKS = 8  # in a training at most, each at the first step of an epoch
-SPACED = 50  # steps from one look to the next at least: a look costs up to an eighth of a step
+LOOKS = 8  # in a training at most, each at the first step of an epoch ...
+SPACED = 50  # ... so many steps from the one before at least: a look costs up to an eighth of a step
+TRIES = 20  # steps that are looked at where the ones before were left out, as the first ones in float16 are
 DIGITS = 4  # that are kept of a size
 
 
 @dataclass(kw_only=True)
-class _Seen:
+class _Passed:
     """What one step tells of one layer.
 
     Args:
@@ -37,64 +40,86 @@ class _Seen:
     back: list[Tensor] = field(default_factory=list)
 
 
-class GradientLooks:
-    """Looks at the first step of a training and at that of some of its epochs.
+@dataclass(frozen=True, kw_only=True)
+class Looking:
+    """A step that is looked at, or one that is not.
 
     Args:
-      module: what is trained.
-      epochs: of the training.
-      per_epoch: steps of one.
-      found: what was seen before an interruption.
+      tools: what the step is done with.
+      scale: of the loss, which is taken out again.
+      passed: the layers by depth; none where nobody looks.
     """
 
-    def __init__(self, module: nn.Module, *, epochs: int, per_epoch: int, found: Gradients) -> None:
-        self.found = found
-        self._module = module
-        self._every = max(-(-epochs // LOOKS), -(-SPACED // per_epoch))
+    tools: Tools
+    scale: float = 1.0
+    passed: list[_Passed] = field(default_factory=list)
 
-    @contextlib.contextmanager
-    def look(self, forward: Forward, *, epoch: int, step: int) -> Iterator[Forward]:
-        """Around a training step.
+    def into(self, course: Course) -> Course:
+        """The course with what was seen, once the step is taken.
 
         Args:
-          forward: what the step would call.
-          epoch: from 0.
-          step: within the epoch, from 0.
+          course: its whole epochs say when the step was.
 
-        Yields:
-          What it calls: the module itself where its gradients are looked at, since compiled kernels show no layers.
+        Returns:
+          The same one where nobody looked.
         """
-        if step or epoch % self._every:
-            yield forward
-            return
-        seen: list[_Seen] = []
-        handles = [
-            layer.register_forward_hook(_hook(name, layer, seen))
-            for name, layer in self._module.named_modules()
-            if _is_looked_at(layer)
+        told = [(layer, layer.weight.grad) for layer in self.passed if layer.back]
+        rows = [
+            torch.stack([layer.back[-1] / self.scale, _rms(by_weight), _rms(by_weight) / layer.before])
+            for layer, by_weight in told
+            if by_weight is not None
         ]
-        try:
-            yield cast(Forward, self._module)
-        finally:
-            for handle in handles:
-                handle.remove()
-        self._keep(epoch, seen)
+        if not rows:
+            return course
+        outputs, weights, relative = map(_sizes, torch.stack(rows, dim=1).tolist())  # the one wait for the device
+        look = Look(epoch=float(int(course.epochs)), outputs=outputs, weights=weights, relative=relative)
+        layers = tuple(layer.name for layer, by_weight in told if by_weight is not None)
+        return dataclasses.replace(course, gradients=Gradients(layers=layers, looks=(*course.gradients.looks, look)))
 
-    def _keep(self, epoch: int, seen: list[_Seen]) -> None:
-        told = [layer for layer in seen if layer.back and layer.weight.grad is not None]
-        if not told:  # the step was left out, or nothing of it is trained
-            return
-        weights = [_rms(cast(Tensor, layer.weight.grad)) for layer in told]
-        rows = torch.stack(
-            [
-                torch.stack([layer.back[-1] for layer in told]),
-                torch.stack(weights),
-                torch.stack([size / layer.before for size, layer in zip(weights, told)]),
-            ]
-        )
-        outputs, plain, relative = (_sizes(row) for row in rows.tolist())  # the one wait for the device
-        look = Look(epoch=float(epoch), outputs=outputs, weights=plain, relative=relative)
-        self.found = Gradients(layers=tuple(layer.name for layer in told), looks=(*self.found.looks, look))
+
+def due(course: Course, recipe: Recipe, *, step: int, per_epoch: int) -> bool:
+    """Whether a step is to be looked at; it depends on nothing that an interruption loses.
+
+    Args:
+      course: its whole epochs, and what was seen so far.
+      recipe: its epochs are used.
+      step: within the epoch, from 0.
+      per_epoch: steps of a whole one.
+
+    Returns:
+      True at the first step of the training and of some of its epochs that is not left out.
+    """
+    epoch, looks = int(course.epochs), course.gradients.looks
+    every = max(-(-recipe.epochs // LOOKS), -(-SPACED // per_epoch))
+    return step < TRIES and epoch % every == 0 and not (looks and looks[-1].epoch == epoch)
+
+
+@contextlib.contextmanager
+def looking(tools: Tools, wanted: bool) -> Iterator[Looking]:
+    """Around a training step.
+
+    Args:
+      tools: what it would be done with.
+      wanted: whether its gradients are looked at.
+
+    Yields:
+      What it is done with: the module itself where its gradients are looked at, since compiled kernels show no layers.
+    """
+    if not wanted:
+        yield Looking(tools=tools)
+        return
+    open_tools = dataclasses.replace(tools, forward=tools.module)
+    look = Looking(tools=open_tools, scale=float(tools.scaler.get_scale()))
+    handles = [
+        layer.register_forward_hook(_hook(name, layer._parameters["weight"], look.passed))
+        for name, layer in tools.module.named_modules()
+        if _is_looked_at(layer)
+    ]
+    try:
+        yield look
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _is_looked_at(layer: nn.Module) -> bool:
@@ -103,18 +128,17 @@ def _is_looked_at(layer: nn.Module) -> bool:
     return weight is not None and weight.requires_grad and weight.ndim >= 2
 
 
-def _hook(name: str, layer: nn.Module, seen: list[_Seen]) -> Callable[[nn.Module, object, Tensor], None]:
-    """Notes a layer when it is passed, and its output's gradient when that comes back."""
+def _hook(name: str, weight: Tensor | None, passed: list[_Passed]) -> Callable[[nn.Module, object, Tensor], None]:
+    """Notes a layer when a batch passes it, and the gradient by its output when that comes back."""
 
-    def passed(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        if not output.requires_grad:
+    def note(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        if weight is None or not output.requires_grad:
             return
-        weight = cast(Tensor, layer.weight)
-        note = _Seen(name=name, weight=weight, before=_rms(weight.detach()))
-        seen.append(note)
-        output.register_hook(lambda gradient: note.back.append(_rms(gradient)))  # type: ignore[no-untyped-call]
+        layer = _Passed(name=name, weight=weight, before=_rms(weight.detach()))
+        passed.append(layer)
+        output.register_hook(lambda gradient: layer.back.append(_rms(gradient)))  # type: ignore[no-untyped-call]
 
-    return passed
+    return note
 
 
 def _rms(tensor: Tensor) -> Tensor:

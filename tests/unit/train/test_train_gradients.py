@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +16,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fireforge.base.deadline import Deadline
 from fireforge.base.gradients import Gradients, Look, growth
-from fireforge.base.trial import Trial
+from fireforge.base.trial import Recipe, Trial
 from fireforge.nets.families import build_graph
 from fireforge.nets.module import GraphModule, initialise
 from fireforge.nets.resnet import cifar_plain_20
-from fireforge.train.gradients import LOOKS, SPACED, GradientLooks
-from fireforge.train.kernels import Forward
+from fireforge.train.course import Course
+from fireforge.train.gradients import LOOKS, SPACED, TRIES, due, looking
+from fireforge.train.step import Tools, make_tools, train_step
 from fireforge.train.trial import run_trial
 
 MakeTrial = Callable[..., Trial]
 
 
-def looks(module: nn.Module, *, epochs: int = 1, per_epoch: int = SPACED) -> GradientLooks:
-    return GradientLooks(module, epochs=epochs, per_epoch=per_epoch, found=Gradients())
+class Halted(Deadline):
+    """A deadline that is halted after so many steps; each asks once, and a whole epoch twice more."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__()
+        self.left_to_ask = asked
+
+    def halted(self) -> bool:
+        self.left_to_ask -= 1
+        return self.left_to_ask <= 0
+
+
+RECIPE = Recipe(epochs=1)
+
+
+def tools_of(module: nn.Module, precision: str = "float32") -> Tools:
+    return make_tools(module, Recipe.from_json({"epochs": 1, "precision": precision}), torch.device("cpu"))
 
 
 def seen(module: nn.Module, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[tuple[str, ...], Look]:
     """What one look tells."""
-    watch = looks(module)
-    with watch.look(module, epoch=0, step=0) as forward:
-        loss(forward(inputs)).backward()  # type: ignore[arg-type, no-untyped-call]
-    return watch.found.layers, watch.found.looks[0]
+    with looking(tools_of(module), True) as look:
+        torch.autograd.backward(loss(look.tools.forward(inputs)))  # type: ignore[arg-type]
+    found = look.into(Course(epochs=3.0)).gradients
+    assert found.looks[0].epoch == 3.0
+    return found.layers, found.looks[0]
 
 
 def test_sizes_are_those_of_gradients_by_hand() -> None:
@@ -104,20 +123,39 @@ def test_layers_come_in_the_graphs_order_without_norms() -> None:
     assert len(look.outputs) == len(look.weights) == len(look.relative) == 20
 
 
-def test_looks_are_few_and_spaced() -> None:
-    module = nn.Linear(2, 2)
-    for epochs, per_epoch in ((100, 400), (8, 400), (40, 4), (1, 1), (3, 20)):
-        watch = looks(module, epochs=epochs, per_epoch=per_epoch)
-        for epoch in range(epochs):
-            for step in (0, 1):
-                with watch.look(module, epoch=epoch, step=step) as forward:
-                    module.zero_grad()
-                    forward(torch.ones(1, 2)).sum().backward()  # type: ignore[union-attr]
-        told = [look.epoch for look in watch.found.looks]
-        assert told[0] == 0
-        assert len(told) <= LOOKS
-        assert all((later - told) * per_epoch >= SPACED for told, later in itertools.pairwise(told))
-    assert told == [0.0]
+@pytest.mark.parametrize(("epochs", "per_epoch"), [(100, 400), (8, 400), (40, 4), (3, 20), (1, 1)])
+def test_looks_are_few_and_spaced(epochs: int, per_epoch: int) -> None:
+    recipe, course = Recipe(epochs=epochs), Course()
+    look = Look(epoch=0.0, outputs=(), weights=(), relative=())
+    for epoch, step in itertools.product(range(epochs), range(min(3, per_epoch))):
+        course = dataclasses.replace(course, epochs=float(epoch))
+        if due(course, recipe, step=step, per_epoch=per_epoch):
+            looks = (*course.gradients.looks, look.replace(epoch=float(epoch)))
+            course = dataclasses.replace(course, gradients=Gradients(looks=looks))
+    told = [look.epoch for look in course.gradients.looks]
+    assert told[0] == 0
+    assert len(told) <= LOOKS
+    assert all((after - before) * per_epoch >= SPACED for before, after in itertools.pairwise(told))
+
+
+def test_a_step_that_is_left_out_is_looked_at_in_the_next_one_for_a_while() -> None:
+    assert [due(Course(), RECIPE, step=step, per_epoch=99) for step in (0, 1, TRIES - 1, TRIES)] == [True] * 3 + [False]
+
+
+def test_the_scale_of_the_loss_is_taken_out() -> None:
+    """Float16 on a loss that is scaled: the same sizes as in float32 within float16's ten bits and the four digits."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    batch = torch.randn(4, 6), F.one_hot(torch.tensor([0, 1, 2, 1]), 3).float()
+    found = []
+    for precision in ("float32", "float16"):
+        recipe = Recipe.from_json({"epochs": 1, "precision": precision})
+        with looking(make_tools(module, recipe, torch.device("cpu")), True) as look:
+            assert train_step(look.tools, batch, rate=0.0, recipe=recipe).taken
+        found.append(look.into(Course()).gradients.looks[0])
+    for name in ("outputs", "weights", "relative"):
+        np.testing.assert_allclose(getattr(found[0], name), getattr(found[1], name), rtol=5e-3)
+    assert look.scale > 1
 
 
 def test_numbers_that_are_not_finite_are_kept_as_none() -> None:
@@ -127,24 +165,19 @@ def test_numbers_that_are_not_finite_are_kept_as_none() -> None:
 
 def test_nothing_stays_on_the_module_even_after_an_error() -> None:
     module = nn.Linear(2, 2)
-    watch = looks(module)
-    with contextlib.suppress(ZeroDivisionError), watch.look(module, epoch=0, step=0):
+    with contextlib.suppress(ZeroDivisionError), looking(tools_of(module), True):
         1 / 0  # noqa: B018
     assert not module._forward_hooks
-    assert not watch.found.looks
 
 
 def test_a_compiled_step_is_looked_at_on_its_module() -> None:
     module = nn.Linear(2, 2)
-    watch = looks(module)
-
-    def kernels(inputs: Tensor) -> Tensor:
-        return inputs
-
-    with watch.look(kernels, epoch=0, step=0) as forward:
-        assert forward is module
-    with watch.look(kernels, epoch=0, step=1) as forward:
-        assert forward is kernels
+    compiled = dataclasses.replace(tools_of(module), forward=lambda inputs: inputs)
+    with looking(compiled, True) as look:
+        assert look.tools.forward is module
+    with looking(compiled, False) as look:
+        assert look.tools is compiled
+    assert look.into(Course(epochs=1)) == Course(epochs=1)
 
 
 def test_a_training_has_the_same_bits_whether_it_is_looked_at_or_not(
@@ -154,11 +187,7 @@ def test_a_training_has_the_same_bits_whether_it_is_looked_at_or_not(
     record = run_trial(trial, folder=tmp_path / "seen", device="cpu")
     assert [look.epoch for look in record.gradients.looks] == [0.0]
 
-    @contextlib.contextmanager
-    def away(self: GradientLooks, forward: Forward, *, epoch: int, step: int) -> Iterator[Forward]:
-        yield forward
-
-    monkeypatch.setattr(GradientLooks, "look", away)
+    monkeypatch.setattr("fireforge.train.loop.due", lambda *_, **__: False)
     unseen = run_trial(trial, folder=tmp_path / "unseen", device="cpu")
     assert not unseen.gradients.looks
     assert unseen.weights_sha256 == record.weights_sha256
@@ -168,16 +197,14 @@ def test_a_training_has_the_same_bits_whether_it_is_looked_at_or_not(
 def test_looks_of_before_an_interruption_are_kept(
     make_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Halted in the second step of the second epoch, behind that epoch's look."""
     monkeypatch.setattr("fireforge.train.gradients.SPACED", 1)
     trial = make_trial(epochs=3)
     whole = run_trial(trial, folder=tmp_path / "whole", device="cpu")
     assert [look.epoch for look in whole.gradients.looks] == [0.0, 1.0, 2.0]
-
-    def stop(update: object) -> None:
-        if getattr(update, "done", 0) == 2:
-            raise KeyboardInterrupt
-
-    with contextlib.suppress(KeyboardInterrupt):
-        run_trial(trial, folder=tmp_path / "cut", device="cpu", progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(trial, folder=tmp_path / "cut", device="cpu", deadline=Halted(4 + 2 + 2))
     again = run_trial(trial, folder=tmp_path / "cut", device="cpu")
+    assert again.resumed == 1
     assert again.gradients == whole.gradients
+    assert again.weights_sha256 == whole.weights_sha256
