@@ -20,6 +20,7 @@ from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner
+from fireforge.jobs.manner import in_manner
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
@@ -71,7 +72,9 @@ def train(
             seed=settings.seed,
             cost=count(graph),
         )
-        record = train_one(run, trial, scene, device=settings.device, progress=events or progress)
+        pictures, device = len(scene.part("train")), settings.device
+        trial = in_manner(run, trial, settings.manner, pictures=pictures, graph=graph, device=device)
+        record = train_one(run, trial, scene, device=device, progress=events or progress)
         if events is not None:
             events.end(record)
     return record, folder
