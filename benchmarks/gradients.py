@@ -146,7 +146,7 @@ def page(found: dict[tuple[str, int], dict[str, object]], table: list[tuple[obje
     for family in FAMILIES:
         drawn = [_drawn(found, family.name, place) for place in (0, -1)]
         keys = [(f"depth-{depth}", f"{depth} layers") for depth in DEPTHS if (family.name, depth) in found]
-        title = family.name.capitalize()
+        title = family.name[0].upper() + family.name[1:]
         sections.append(parts.section(f"f{len(sections)}", title, parts.columns(*drawn), parts.legend(keys)))
     sections.append(parts.section("table", "Numbers", parts.table(header, table, words=(0, 2, 3, 4, 5))))
     style = "".join(
