@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from fireforge.data.formats.archive import ARCHIVE
+from fireforge.data.formats.caffe import CAFFE
 from fireforge.data.formats.cifar import CIFAR
 from fireforge.data.formats.digits import DIGITS
 from fireforge.data.formats.folder import FOLDER
@@ -12,4 +13,4 @@ from fireforge.data.formats.idx import IDX
 from fireforge.data.formats.manifest import MANIFEST
 from fireforge.data.formats.npz import NPZ
 
-FORMATS: dict[str, Format] = {item.name: item for item in (DIGITS, NPZ, IDX, CIFAR, MANIFEST, ARCHIVE, FOLDER)}
+FORMATS: dict[str, Format] = {item.name: item for item in (DIGITS, NPZ, CAFFE, IDX, CIFAR, MANIFEST, ARCHIVE, FOLDER)}
