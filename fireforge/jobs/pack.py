@@ -18,7 +18,7 @@ def pack(data: str, out: str | Path, *, seed: int = 0, progress: Progress = sile
     """Write a dataset as npz, which every verb reads without the package or folder that it came from.
 
     Args:
-      data: a path or a known name.
+      data: a path, a URL or a known name.
       out: the .npz file.
       seed: of the split, as for `build`.
       progress: receives updates.
@@ -26,7 +26,7 @@ def pack(data: str, out: str | Path, *, seed: int = 0, progress: Progress = sile
     Returns:
       Lines that say what was written.
     """
-    dataset = drop_broken(open_dataset(data))
+    dataset = drop_broken(open_dataset(data, progress=progress))
     parts = split(dataset, DataRef(source=data, seed=seed))
     path = write_npz(dataset, out, parts=parts, progress=progress)
     counts = ", ".join(f"{name} {count:,}" for name, count in parts.counts().items())
