@@ -17,6 +17,7 @@ from fireforge.base.value import Value
 EXTRAS = {
     "train": (("torch", "safetensors", "sklearn"), "build, train and export: training on PyTorch, and the digits data"),
     "import": (("h5py",), "import: the .h5 files of Keras"),
+    "sources": (("pyarrow", "plyvel", "fsspec"), "data: Parquet files, LevelDB, and URLs other than http"),
 }
 # package -> what it adds where a user has it; no extra brings it
 OPTIONAL = {

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.package import package
@@ -18,6 +20,9 @@ from fireforge.data.archive.store import no_file
 TABLES = (".ldb", ".sst")  # written once, never changed: a link to one is as good as a copy
 MOST_COPIED = 2**30  # bytes of the other files, which are copied
 CACHE_BYTES = 16 * 2**20
+PREFIX = "fireforge-leveldb-"
+ALIVE = ".alive"
+_LEFT: list[Any] = []  # databases that a fork has from its parent
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ class LevelDb:
         owner, database = self._open
         if owner == os.getpid() and database is not None:
             return database
+        if database is not None:
+            _LEFT.append(database)  # its threads stayed with the parent: closing it here could wait for them for ever
         plyvel = package("plyvel", extra="sources")
         if listing_of(self.listing.source).files != self.listing.files:
             raise FireforgeError("DATA_CHANGED", "the database changed since it was opened", where=self.listing.source)
@@ -143,8 +150,9 @@ class LevelDb:
             what = f"{copied:,} bytes that are in no table yet"
             raise FireforgeError("BAD_DATABASE", what, where=self.listing.source, allowed=f"{MOST_COPIED:,} bytes")
         try:
-            folder = tempfile.mkdtemp(prefix="fireforge-leveldb-")
-            weakref.finalize(self, _remove, folder, os.getpid())
+            _sweep()
+            folder, alive = _own_folder()
+            weakref.finalize(self, _remove, folder, os.getpid(), alive)
             for name, _, _ in self.listing.files:
                 path = os.path.join(self.listing.path, name)
                 if name.endswith(TABLES):
@@ -170,7 +178,30 @@ def _is_part(name: str) -> bool:
     return name == "CURRENT" or name.startswith("MANIFEST-") or name.endswith((*TABLES, ".log"))
 
 
-def _remove(folder: str, owner: int) -> None:
+def _own_folder() -> tuple[str, IO[str]]:
+    """A new folder, and the file in it whose lock says that it is in use."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=PREFIX)
+        alive = open(os.path.join(folder, ALIVE), "w")  # noqa: SIM115 - held while the folder is used
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        if os.path.exists(os.path.join(folder, ALIVE)):
+            return folder, alive
+        alive.close()  # another process swept it before it was locked
+
+
+def _remove(folder: str, owner: int, alive: IO[str]) -> None:
     """Remove the folder of links; a fork leaves that of its parent alone."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
+    alive.close()
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed: nobody holds the lock in them any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            with open(folder / ALIVE) as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # in use, another user's, or just being made

@@ -81,12 +81,14 @@ def is_lmdb(head: bytes) -> bool:
 
 
 def _meta(store: FileStore, size: int) -> _Meta:
-    """The newer of the two heads that is whole."""
+    """The newer of the two heads."""
     first = _read_meta(store.read_at(0, META_BYTES))
     if first is None:
         raise ValueError("its first page is none of LMDB's")
     second = _read_meta(store.read_at(first.page_bytes, META_BYTES))
-    newest = second if second and second.page_bytes == first.page_bytes and second.turn > first.turn else first
+    if second is None or second.page_bytes != first.page_bytes:
+        raise ValueError("its second page is none of LMDB's")
+    newest = max(first, second, key=lambda meta: meta.turn)
     if newest.flags & ~PLAIN_FLAGS:
         raise ValueError(f"a table with the flags {newest.flags:#x}, which hold several values a key")
     if newest.entries > size:
