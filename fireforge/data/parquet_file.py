@@ -110,7 +110,7 @@ class ParquetFile:
         Raises:
           FireforgeError: BAD_PARQUET, NO_PACKAGE, NO_FILE or DATA_CHANGED.
         """
-        return self._try(lambda file: _cells(file.read(columns=[name], use_threads=False)))
+        return self._try(lambda file: _cells(file, name))
 
     def read(self, row: int) -> bytes | None:
         """One picture.
@@ -283,10 +283,12 @@ def _kind(kind: Any) -> str:
     return next((name for name, found in tests.items() if any(test(kind) for test in found)), "other")
 
 
-def _cells(table: Any) -> Cells:
+def _cells(file: Any, name: str) -> Cells:
     """A column as its different values and where they stand."""
     arrow = package("pyarrow", extra="sources")
-    column = table.column(0)
+    column = file.read(columns=[name], use_threads=False).column(0)
+    if len(column) != file.metadata.num_rows:
+        raise ValueError(f"{len(column):,} cells of {name!r} in {file.metadata.num_rows:,} rows")
     if not arrow.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     column = column.unify_dictionaries().combine_chunks()

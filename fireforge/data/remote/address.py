@@ -7,7 +7,7 @@ import hashlib
 import os
 import posixpath
 import re
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 LOCAL = ("file", "local")
@@ -86,7 +86,7 @@ def credentials(url: str) -> tuple[str, str, str]:
     scheme, place, path, query = _split(url)
     user, at, host = place.rpartition("@")
     name, _, word = user.partition(":")
-    return urlunsplit((scheme, host if at else place, path, query, "")), unquote(name), unquote(word)
+    return _joined(scheme, host if at else place, path, query), unquote(name), unquote(word)
 
 
 def _without(url: str, *, secret: bool) -> str:
@@ -94,7 +94,11 @@ def _without(url: str, *, secret: bool) -> str:
     pairs = parse_qsl(query, keep_blank_values=True)
     kept = [pair for pair in pairs if not SIGNING.fullmatch(pair[0]) and not (secret and SECRET.fullmatch(pair[0]))]
     same = len(kept) == len(pairs)
-    return urlunsplit((scheme, place.rpartition("@")[2], path, query if same else urlencode(kept), ""))
+    return _joined(scheme, place.rpartition("@")[2], path, query if same else urlencode(kept, errors="replace"))
+
+
+def _joined(scheme: str, place: str, path: str, query: str) -> str:
+    return f"{scheme}://{place}{path}" + (f"?{query}" if query else "")
 
 
 def _split(url: str) -> tuple[str, str, str, str]:
