@@ -29,6 +29,8 @@ class RunRecord(Value):
       command: what can be run to get this again.
       error: why there are no weights, in one line; "" for a trial that went well.
       stages: of seconds["train"], those of each stage of a step, and of evaluation and checkpoints between epochs.
+      steps: updates that were "taken", and those "left_out" since a gradient was not finite.
+      resumed: times that the training was taken up after an interruption.
     """
 
     trial: Trial
@@ -44,6 +46,8 @@ class RunRecord(Value):
     command: str = ""
     error: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+    resumed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,11 +76,26 @@ class PictureCache:
             raise FireforgeError("CANNOT_WRITE", "the pictures that were kept cannot be read", where=str(self._folder))
         return kept
 
-    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+    def where(self, sample_id: int) -> str:
+        """The place of a sample, for messages.
+
+        Args:
+          sample_id: as in the ids of `pictures`.
+
+        Returns:
+          Source and name.
+        """
+        return self._open().where(sample_id)
+
+    def _open(self) -> Dataset:
         if self._dataset is None:
             self._dataset = open_ref(self._ref)
-        ids = split(self._dataset, self._ref).ids(*parts)
-        return load_pixels(self._dataset, ids, steps), self._dataset.targets[ids], ids
+        return self._dataset
+
+    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+        dataset = self._open()
+        ids = split(dataset, self._ref).ids(*parts)
+        return load_pixels(dataset, ids, steps), dataset.targets[ids], ids
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fireforge.base.errors import lookup
+from fireforge.base.deadline import Deadline
+from fireforge.base.errors import FireforgeError, lookup
+from fireforge.base.files import read_json
 from fireforge.base.graph import Graph
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
@@ -16,19 +18,22 @@ from fireforge.cost.count import count
 from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.folder import RunFolder, default_folder
+from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
-from fireforge.train.recipe import Traits, fitted
+from fireforge.train.recipe import RECIPES, Traits, fitted
 from fireforge.train.trial import ready_from, run_trial
+
+EPOCHS = 40  # where nothing else is said
 
 
 def train(
     data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
 ) -> tuple[RunRecord, Path]:
-    """Train a network; the same call on the same folder resumes after the last whole epoch.
+    """Train a network; the same call on the same folder goes on from the last state, at most half a minute back.
 
     Args:
       data: what `fireforge.data.open.open_dataset` takes.
@@ -40,6 +45,7 @@ def train(
       The record, and the run's folder with weights/best.safetensors, metrics.csv and report.html.
     """
     preset = lookup(NETWORKS, settings.net, "network")
+    settings = with_recipe(settings)
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
     scene = look(data, seed=settings.seed, image_size=settings.image_size, progress=progress)
     with RunFolder(folder) as run:
@@ -74,7 +80,9 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
     record = run.trials().get(trial.digest())
     if record is None:
         ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
-        record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress)
+        clock = Deadline()
+        with halts(clock):
+            record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress, deadline=clock)
         record = record.replace(command=command_line())
         run.journal.append("trial", record.to_json())
     keep_winner(run, record)
@@ -82,13 +90,39 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
     return record
 
 
-def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], graph: Graph) -> Recipe:
-    """The recipe that a law gives for the data, with what the settings say otherwise.
+def with_recipe(settings: Settings) -> Settings:
+    """The settings with the recipe that their file holds, so that its content counts and not its name.
 
     Args:
-      settings: epochs, batch and lr are used.
+      settings: their recipe is used.
+
+    Returns:
+      The settings.
+
+    Raises:
+      FireforgeError: UNKNOWN_NAME, NO_FILE or BAD_JSON.
+    """
+    if not settings.recipe.endswith(".json"):
+        lookup(RECIPES, settings.recipe or "fitted", "recipe")
+        return settings
+    plain = read_json(settings.recipe)
+    try:
+        given = Recipe.from_json(plain)
+    except FireforgeError as error:
+        raise FireforgeError(error.code, error.what, where=settings.recipe, allowed=error.allowed) from error
+    if min(given.epochs, given.batch) < 1:
+        what = f"a recipe of {given.epochs} epochs and batches of {given.batch}"
+        raise FireforgeError("BAD_JSON", what, where=settings.recipe, allowed="1 or more of both")
+    return settings.replace(recipe="", given=given)
+
+
+def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], graph: Graph) -> Recipe:
+    """The recipe that was given, or that a law gives for the data, with what the settings say otherwise.
+
+    Args:
+      settings: recipe, epochs, batch and lr are used.
       scene: the data.
-      law: of `fireforge.train.recipe`, from Traits and epochs.
+      law: of `fireforge.train.recipe`, from Traits and epochs; a name in the settings goes before it.
       graph: of the network.
 
     Returns:
@@ -103,7 +137,10 @@ def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], g
         mirror=mirrors(scene),
         normed=any(node.op == "BatchNormalization" for node in graph.nodes),
     )
-    recipe = law(traits, epochs=settings.epochs)
+    law = RECIPES[settings.recipe] if settings.recipe else law
+    recipe = settings.given or law(traits, epochs=settings.epochs or EPOCHS)
+    if settings.epochs is not None:
+        recipe = recipe.replace(epochs=settings.epochs)
     if settings.batch is not None:
         recipe = recipe.replace(batch=settings.batch)
     return recipe if settings.lr is None else recipe.replace(lr=settings.lr)

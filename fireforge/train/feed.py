@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +43,12 @@ class Ready:
     Args:
       train: pictures that are trained on.
       val: pictures that are judged on; may hold none.
+      where: the place of the sample with an id, for messages.
     """
 
     train: Pictures
     val: Pictures
+    where: Callable[[int], str] = "sample {}".format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +85,32 @@ def steps_per_epoch(count: int, batching: Batching) -> int:
     return -(-count // batching.batch) - alone
 
 
+def ids_of(pictures: Pictures, batching: Batching, *, epoch: int, step: int) -> np.ndarray:
+    """Which pictures a batch holds.
+
+    Args:
+      pictures: all of them.
+      batching: how they become batches.
+      epoch: from 0.
+      step: from 0, within the epoch.
+
+    Returns:
+      Their sample ids, int64 (n,).
+    """
+    ids: np.ndarray = pictures.ids[_rows(_order(len(pictures), batching, epoch), batching, step)]
+    return ids
+
+
 def batches(
-    pictures: Pictures, batching: Batching, *, epoch: int, world: World, clock: Stopwatch | None = None
+    pictures: Pictures,
+    batching: Batching,
+    *,
+    epoch: int,
+    world: World,
+    clock: Stopwatch | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch.
+    """One epoch, or what is left of it.
 
     Args:
       pictures: all of them, each comes once.
@@ -94,23 +118,21 @@ def batches(
       epoch: from 0; order and variation depend on (seed, epoch, sample id) only.
       world: where the batches go.
       clock: is told what collating, copying and varying take; None for nobody.
+      first: number of the epoch's batch to begin with; nothing is done for those before it.
 
     Yields:
       Inputs float32 (N, C, H, W), normalized, and targets float32 (N, K) that sum to 1.
     """
     lap = clock.lap if clock is not None else _nobody
-    order = np.arange(len(pictures))
-    if batching.augment is not None:
-        order = permutation(batching.seed, epoch, len(pictures))
+    order = _order(len(pictures), batching, epoch)
     mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
     pixels, labels = torch.from_numpy(pictures.pixels), torch.from_numpy(pictures.labels)
     steps = steps_per_epoch(len(order), batching)
-    for step in range(steps):
-        end = len(order) if step + 1 == steps else (step + 1) * batching.batch
+    for step in range(first, steps):
         if clock is not None:
             clock.step()
-        rows = torch.from_numpy(order[step * batching.batch : end])
+        rows = torch.from_numpy(_rows(order, batching, step))
         inputs, targets = pixels[rows], F.one_hot(labels[rows], batching.classes)
         lap("collate")
         inputs, targets = inputs.to(world.device).float(), targets.to(world.device).float()
@@ -124,6 +146,17 @@ def batches(
         inputs.sub_(mean).div_(std)  # in place: the batch is a copy
         lap("augment")
         yield inputs, targets
+
+
+def _order(count: int, batching: Batching, epoch: int) -> np.ndarray:
+    """Rows of the pictures in the order of an epoch: mixed in training alone."""
+    return np.arange(count) if batching.augment is None else permutation(batching.seed, epoch, count)
+
+
+def _rows(order: np.ndarray, batching: Batching, step: int) -> np.ndarray:
+    """Rows of one batch; the last one takes what is left."""
+    last = step + 1 == steps_per_epoch(len(order), batching)
+    return order[step * batching.batch : None if last else (step + 1) * batching.batch]
 
 
 def _nobody(stage: str) -> None:
