@@ -22,6 +22,7 @@ HTTP = ("http", "https")
 AT_ONCE = 8  # files of a folder
 MOST_FILES = 1_000_000
 OFFLINE = "URL_OFFLINE"  # note: the copy of an earlier time is used, since the source could not be asked
+SHARDS = "shards"  # name of the folder of what a URL with braces stands for
 UNKNOWN = "unknown"  # name of the version of a source that tells nothing of its files
 
 
@@ -62,25 +63,24 @@ def fetch(url: str, *, progress: Progress = silent) -> Fetched:
     shelf = Shelf(url)
     source: Source = HttpSource() if scheme_of(url) in HTTP else FsspecSource(url)
     try:
-        wanted, is_folder = _wanted(url, source)
+        wanted = _wanted(url, source)
     except NotReached as error:
         kept = shelf.known() if error.is_passing or error.status in (401, 403) else None
         if kept is None:
             raise _no_data(error, url) from None
         progress(Update(stage="fetch", note=f"{error.what}; the copy of an earlier time is used"))
-        return Fetched(path=kept[0], shown=public(url), notes=(OFFLINE,))
+        return Fetched(path=kept, shown=public(url), notes=(OFFLINE,))
     version = version_of(wanted)
     kept = shelf.holds(version)
     if kept is None:
         with shelf.alone():
             kept = shelf.holds(version)  # another process may have fetched it in the meantime
-            path = kept[0] if kept else _bring(shelf, source, wanted, is_folder=is_folder, progress=progress)
-        return Fetched(path=path, shown=public(url))
-    return Fetched(path=kept[0], shown=public(url))
+            kept = kept or _bring(shelf, source, wanted, progress)
+    return Fetched(path=kept, shown=public(url))
 
 
-def _wanted(url: str, source: Source) -> tuple[list[Wanted], bool]:
-    """The files that a URL stands for, with what is known of each; and whether they make a folder."""
+def _wanted(url: str, source: Source) -> list[Wanted]:
+    """The files that a URL stands for, with what is known of each; those of a folder lie in one of its name."""
     path, mark, query = url.partition("?")
     if has_braces(path):
         urls = [f"{each}{mark}{query}" for each in spelt_out(path)]
@@ -89,20 +89,20 @@ def _wanted(url: str, source: Source) -> tuple[list[Wanted], bool]:
         names = [file_name(each) for each in urls]
         if len(set(names)) < len(names):
             raise FireforgeError("BAD_LAYOUT", "several files of one name", where=public(url))
-        return [Wanted(url=each, name=name, facts=own) for each, name, own in zip(urls, names, facts)], True
+        return [Wanted(url=each, name=f"{SHARDS}/{name}", facts=own) for each, name, own in zip(urls, names, facts)]
     listed = source.listing(url)
     if listed is None:
-        return [Wanted(url=url, name=file_name(url), facts=source.facts(url))], False
+        return [Wanted(url=url, name=file_name(url), facts=source.facts(url))]
     if not listed or len(listed) > MOST_FILES:
         what = f"a folder of {len(listed):,} files" if listed else "an empty folder"
         raise FireforgeError("NO_DATA", what, where=public(url), allowed=f"1 to {MOST_FILES:,} files")
     for _, name, _ in listed:
         if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or not name.isprintable():
             raise FireforgeError("NO_DATA", f"a file called {name[:100]!a}", where=public(url), allowed="plain names")
-    return [Wanted(url=each, name=name, facts=facts) for each, name, facts in listed], True
+    return [Wanted(url=each, name=f"{file_name(url)}/{name}", facts=facts) for each, name, facts in listed]
 
 
-def _bring(shelf: Shelf, source: Source, wanted: list[Wanted], *, is_folder: bool, progress: Progress) -> Path:
+def _bring(shelf: Shelf, source: Source, wanted: list[Wanted], progress: Progress) -> Path:
     """Fetch every file; those of a folder several at once."""
     version = version_of(wanted) or UNKNOWN
     folder = shelf.path / version
@@ -119,7 +119,7 @@ def _bring(shelf: Shelf, source: Source, wanted: list[Wanted], *, is_folder: boo
         finally:
             tell.stop = True  # of a failure or Ctrl-C: those that still run end with their next piece
             pool.shutdown(wait=False, cancel_futures=True)
-    return shelf.keep(version, wanted, folder=is_folder)
+    return shelf.keep(version, wanted)
 
 
 class _Teller:

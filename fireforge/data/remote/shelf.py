@@ -53,29 +53,29 @@ class Shelf:
         home = Path(os.environ.get(CACHE) or Path.home() / ".cache")
         return home / "fireforge" / "data" / identity(self.url)
 
-    def known(self) -> tuple[Path, bool] | None:
-        """The version that was last fetched whole, and whether it is a folder; None where there is none, or not all."""
+    def known(self) -> Path | None:
+        """The data that was last fetched whole; None where there is none, or not all of it."""
         found = _known(self.path / KNOWN)
         if found is None:
             return None
-        folder = self.path / found["version"]
+        folder = self.path / str(found["version"])
         for name, size in found["files"].items():
             if not _is_whole(folder / name, size):
                 return None
-        return (folder, True) if found["folder"] else (folder / next(iter(found["files"])), False)
+        first: str = next(iter(found["files"]))
+        return folder / first.split("/")[0]
 
-    def holds(self, version: str) -> tuple[Path, bool] | None:
-        """The known version if it is this one."""
+    def holds(self, version: str) -> Path | None:
+        """The data that was last fetched whole if it is of this version."""
         found = _known(self.path / KNOWN)
         return self.known() if found is not None and version and found["version"] == version else None
 
-    def keep(self, version: str, wanted: list[Wanted], *, folder: bool) -> Path:
+    def keep(self, version: str, wanted: list[Wanted]) -> Path:
         """Write down that a version is whole.
 
         Args:
           version: name of its folder.
-          wanted: the files in it.
-          folder: whether the URL is that of a folder.
+          wanted: the files in it: one, or those of one folder.
 
         Returns:
           The path of the data.
@@ -84,9 +84,8 @@ class Shelf:
           FireforgeError: CANNOT_WRITE.
         """
         files = {item.name: (self.path / version / item.name).stat().st_size for item in wanted}
-        told = {"url": public(self.url), "version": version, "folder": folder, "files": files}
-        write_json(self.path / KNOWN, told)
-        return self.path / version if folder else self.path / version / wanted[0].name
+        write_json(self.path / KNOWN, {"url": public(self.url), "version": version, "files": files})
+        return self.path / version / wanted[0].name.split("/")[0]
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -129,7 +128,7 @@ def _known(path: Path) -> dict[str, Any] | None:
         found = read_json(path)
     except FireforgeError:
         return None
-    if not isinstance(found, dict) or set(found) != {"url", "version", "folder", "files"}:
+    if not isinstance(found, dict) or set(found) != {"url", "version", "files"}:
         return None
     good = isinstance(found["version"], str) and isinstance(found["files"], dict) and bool(found["files"])
     names = [found["version"], *(part for name in found["files"] for part in name.split("/"))] if good else [".."]
