@@ -104,7 +104,7 @@ def _plain(request: http.server.BaseHTTPRequestHandler, status: int, headers: di
 
 def _send(request: http.server.BaseHTTPRequestHandler, site: Site, data: bytes, asked: str) -> None:
     tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"' if site.tags else ""
-    changed = "Sat, 21 Nov 2026 10:00:00 GMT" if site.times else ""
+    changed = f"Sat, 21 Nov 2026 10:00:{data[0] % 60:02d} GMT" if site.times else ""
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked) if site.ranges else None
     condition = request.headers.get("If-Range", "")
     start, end, status = 0, len(data), 200

@@ -70,7 +70,7 @@ class _Found:
 
     def call(self, label: str, name: str) -> None:
         """Note the name that goes with a class; where one class has two, or none, names are no names of classes."""
-        self.named = self.named and name != "" and self.names.setdefault(label, name) == name
+        self.named = name != "" and self.names.setdefault(label, name) == name
 
 
 def open_shards(shards: Sequence[Shard], source: str) -> Dataset:

@@ -66,10 +66,10 @@ class HttpSource:
         if begun not in (0, at) or (reply.status == 206 and match is None):
             reply.close()
             raise NotReached("the server sent another part than the one that it was asked for", status=reply.status)
-        tag = reply.headers.get("ETag", "")
-        if tag and facts.tag and tag != facts.tag:
-            reply.close()
-            raise Changed
+        for known, name in ((facts.tag, "ETag"), (facts.changed, "Last-Modified")):
+            if known and reply.headers.get(name, known) != known:
+                reply.close()
+                raise Changed
         return begun, _read(reply)
 
     def listing(self, url: str) -> list[tuple[str, str, Facts]] | None:

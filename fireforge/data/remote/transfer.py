@@ -60,8 +60,8 @@ def transfer(source: Source, item: Wanted, path: Path, *, tell: Callable[[int], 
         return
     make_folder(path.parent)
     part = path.with_name(f".{path.name}.part")
-    if not item.facts.version:
-        part.unlink(missing_ok=True)  # nobody can say whether it is of the same file
+    if not item.facts.version or _is_older_than_boot(part):
+        part.unlink(missing_ok=True)  # nobody can say whether it is of the same file, or all on the disk
     tell(_size(part))
     seen = ""
     while True:
@@ -142,6 +142,13 @@ def _write(write: Callable[[bytes], object], piece: bytes, part: Path) -> None:
 def _check_length(facts: Facts, part: Path) -> None:
     if 0 <= facts.size != _size(part):
         raise NotReached(f"the transfer was cut: {_size(part):,} of {facts.size:,} bytes came")
+
+
+def _is_older_than_boot(part: Path) -> bool:
+    """Whether the machine went down since the part was written: its last bytes may then never have reached the disk."""
+    if not part.exists():
+        return False
+    return part.stat().st_mtime < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _size(path: Path) -> int:

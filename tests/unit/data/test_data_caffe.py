@@ -185,6 +185,16 @@ def test_damage_to_an_lmdb_gets_one_line(tmp_path: Path) -> None:
         assert refused(folder).code == "BAD_DATABASE", name
 
 
+def test_records_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    path = lmdb_of(tmp_path / "x", records(pictures(4, 90, 90))) / "data.mdb"
+    whole = path.read_bytes()
+    one, two, *_ = (struct.pack("<Q", entry.at // 4096) for entry in lmdb_entries(stamp_of(str(path))))
+    leaf = whole.rindex(b"00000001_x")  # the newest copy of its page
+    place = whole.index(two, leaf)
+    path.write_bytes(whole[:place] + one + whole[place + 8 :])
+    assert "twice" in refused(path).what
+
+
 def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = leveldb_of(tmp_path / "x", records(pictures(20)))
@@ -205,9 +215,14 @@ def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pyte
 
 def test_damage_to_a_leveldb_gets_one_line(tmp_path: Path) -> None:
     folder = leveldb_of(tmp_path / "x", records(pictures(50)))
-    log = next(folder.glob("*.log"))
-    log.unlink()
-    assert refused(folder).code in ("BAD_DATABASE", "NO_DATA")
+    table = next(path for path in folder.iterdir() if path.suffix in (".ldb", ".sst"))
+    whole = table.read_bytes()
+    table.write_bytes(whole[:-60])
+    assert refused(folder).code == "BAD_DATABASE"
+    table.write_bytes(whole[:100] + b"!" * 40 + whole[140:])  # a block's checksum tells
+    assert refused(folder).code in ("BAD_DATABASE", "TOO_MANY_BAD")
+    table.unlink()
+    assert refused(folder).code == "BAD_DATABASE"
     (folder / "CURRENT").write_text("MANIFEST-999999\n")
     assert refused(folder).code == "BAD_DATABASE"
     (folder / "CURRENT").write_text("MANIFEST-../../etc/passwd\n")

@@ -105,6 +105,13 @@ def test_a_file_system_that_fails_is_told_and_its_copy_serves(memory: Any, monke
         assert int(told.exit_code) == (3 if isinstance(error, RuntimeError) else 2)
 
 
+def test_a_file_that_is_shorter_than_it_should_be_is_told(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.pipe("/x.tar", tar(class_folders()))
+    monkeypatch.setattr(type(memory), "cat_file", lambda *_, start, **__: b"x" * 100 if start < 500 else b"")
+    error = refused("memory:///x.tar")
+    assert (error.code, int(error.exit_code), "500 of" in error.what) == ("NO_DATA", 3, True)
+
+
 def _failing(error: Exception) -> Any:
     def fail(*_: object, **__: object) -> None:
         raise error

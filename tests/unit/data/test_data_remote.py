@@ -99,8 +99,19 @@ def test_a_cut_that_lasts_is_told_and_the_next_command_goes_on() -> None:
         assert server.log[-1][2] == "bytes=250000-"
 
 
-def test_what_changes_between_two_goes_is_not_glued_together() -> None:
-    with served(site(cuts=[1000])) as server:
+def test_a_part_from_before_the_machine_went_down_is_not_trusted() -> None:
+    with served(site(cuts=[250_000, 0, 0, 0])) as server:
+        refused(f"{server.url}/large")
+        part = next(Path(os.environ["XDG_CACHE_HOME"]).rglob("*.part"))
+        os.utime(part, (1, 1))
+        server.log.clear()
+        assert fetch(f"{server.url}/large").path.read_bytes() == server.files["/large"]
+        assert server.log[-1][2] == ""
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_what_changes_between_two_goes_is_not_glued_together(tags: bool) -> None:
+    with served(site(cuts=[1000], tags=tags)) as server:
         refused_once = False
         url = f"{server.url}/large"
         old = server.files["/large"]
