@@ -213,12 +213,12 @@ def _folders(source: str) -> Iterator[str]:
         yield ""
         return
     try:
-        names = os.listdir(os.path.expanduser(source))
+        with os.scandir(os.path.expanduser(source)) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
     except OSError:
         return
     for name in sorted(names, key=natural):
-        path = os.path.join(os.path.expanduser(source), name)
-        if os.path.isdir(path) and _is_base(path):
+        if _is_base(os.path.join(os.path.expanduser(source), name)):
             yield name
 
 

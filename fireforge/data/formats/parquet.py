@@ -160,13 +160,18 @@ def _listed(root: str) -> list[str]:
     try:
         with os.scandir(root) as entries:
             for entry in entries:
-                if entry.is_dir() and entry.name.lower() in FOLDERS:
-                    found += [posixpath.join(entry.name, name) for name in os.listdir(entry.path)]
-                elif entry.is_file():
+                if entry.name.lower() in FOLDERS and entry.is_dir():
+                    found += [posixpath.join(entry.name, name) for name in os.listdir(entry.path) if _is_named(name)]
+                elif _is_named(entry.name) and entry.is_file():
                     found.append(entry.name)
     except OSError:
         return []
-    return [name for name in found if name.lower().endswith(SUFFIXES) and not posixpath.basename(name).startswith(".")]
+    return found
+
+
+def _is_named(name: str) -> bool:
+    """Whether a file is called like a Parquet file; hidden ones are left out."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _files(source: str, names: Sequence[str], picture: Field, label: Field) -> list[_File]:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import posixpath
 import re
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 LOCAL = ("file", "local")
@@ -17,8 +17,11 @@ SIGNING = re.compile(  # parts of a query that sign a request and change with th
     re.IGNORECASE,
 )
 SECRET = re.compile(  # parts of a query that may be a key to the data, or may choose it
-    r".*(token|key|secret|password|passwd|auth|credential).*|jwt|code|session.*", re.IGNORECASE
+    r"(.*[-_.])?(key|pass|pwd|auth|authorization|credentials?|jwt|session|code)|(api|access|secret|private|auth)key|"
+    r".*(token|secret|passw).*",
+    re.IGNORECASE,
 )
+SAFE = "/%:@!$&'()*+,;=?~-._"  # what a path and a query keep as it is when they are sent
 MOST_LETTERS = 120  # of a file's name in the cache
 KEPT = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -82,11 +85,14 @@ def plain_name(name: str) -> str:
 
 
 def credentials(url: str) -> tuple[str, str, str]:
-    """A URL of HTTP without user and password; and these, decoded, "" where there are none."""
+    """A URL of HTTP as it is sent, without user and password; and these, decoded, "" where there are none."""
     scheme, place, path, query = _split(url)
     user, at, host = place.rpartition("@")
     name, _, word = user.partition(":")
-    return _joined(scheme, host if at else place, path, query), unquote(name), unquote(word)
+    sent = _joined(
+        scheme, host if at else place, quote(path, SAFE, errors="replace"), quote(query, SAFE, errors="replace")
+    )
+    return sent, unquote(name), unquote(word)
 
 
 def _without(url: str, *, secret: bool) -> str:

@@ -148,7 +148,9 @@ def _is_older_than_boot(part: Path) -> bool:
     """Whether the machine went down since the part was written: its last bytes may then never have reached the disk."""
     if not part.exists():
         return False
-    return part.stat().st_mtime < time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return part.stat().st_mtime < time.time() - time.clock_gettime(
+        getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    )
 
 
 def _size(path: Path) -> int:

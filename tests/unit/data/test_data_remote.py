@@ -294,7 +294,14 @@ def test_a_damaged_note_in_the_cache_is_no_copy(damage: str) -> None:
         assert len(open_dataset(url).samples) == 8
 
 
+def test_names_with_spaces_and_other_letters_are_sent() -> None:
+    with served(Site({"/a%20b/%C3%A4%25.tar": DATA})) as server:
+        for name in ("a b/ä%25.tar", "a%20b/%C3%A4%25.tar"):
+            assert len(open_dataset(f"{server.url}/{name}").samples) == 8
+
+
 def test_urls_as_text() -> None:
+    assert public("https://h/a?keyword=cats&apikey=x&access_key=y&my-token=z") == "https://h/a?keyword=cats"
     assert public("https://u:p@h:8/a/b.tar?id=3&Expires=9&api_key=k#t") == "https://h:8/a/b.tar?id=3"
     assert public("s3://KEY:SECRET@bucket/a{0..3}.tar") == "s3://bucket/a{0..3}.tar"
     assert public("https://h/a?b=%20c") == "https://h/a?b=%20c"  # nothing to hide: left as it was
