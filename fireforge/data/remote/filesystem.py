@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.package import package
 from fireforge.data.remote.address import public, scheme_of
-from fireforge.data.remote.source import Facts, NotReached
+from fireforge.data.remote.source import Changed, Facts, NotReached
 
 T = TypeVar("T")
 BLOCK_BYTES = 8 * 2**20
@@ -50,7 +50,7 @@ class FsspecSource:
 
     def pieces(self, url: str, at: int, facts: Facts) -> tuple[int, Iterator[bytes]]:
         """The bytes of a file, in blocks of 8 MiB; see `Source`."""
-        return at, self._blocks(self._path(url), at, facts.size)
+        return at, self._blocks(url, at, facts)
 
     def listing(self, url: str) -> list[tuple[str, str, Facts]] | None:
         """The files below a folder; see `Source`."""
@@ -70,15 +70,17 @@ class FsspecSource:
         found = str(self._system._strip_protocol(url))  # what fsspec's own url_to_fs calls
         return found if found.strip("/") else posixpath.sep
 
-    def _blocks(self, path: str, at: int, size: int) -> Iterator[bytes]:
-        while size < 0 or at < size:
-            end = at + BLOCK_BYTES if size < 0 else min(size, at + BLOCK_BYTES)
-            start = at
+    def _blocks(self, url: str, begun: int, facts: Facts) -> Iterator[bytes]:
+        path, at = self._path(url), begun
+        while facts.size < 0 or at < facts.size:
+            start, end = at, at + BLOCK_BYTES if facts.size < 0 else min(facts.size, at + BLOCK_BYTES)
             piece = self._try(lambda: self._system.cat_file(path, start=start, end=end))  # noqa: B023 - called at once
             if not piece:
-                return
+                break
             at += len(piece)
             yield piece
+        if (begun or at > BLOCK_BYTES) and self.facts(url).version != facts.version:
+            raise Changed  # its blocks may be of two files
 
     def _try(self, work: Callable[[], T]) -> T:
         """Ask the file system; what it says against it becomes a status of HTTP."""

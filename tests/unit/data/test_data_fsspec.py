@@ -13,7 +13,7 @@ from source_files import keyed, parquet_of, png, tar
 
 from fireforge.base.errors import FireforgeError
 from fireforge.data.open import open_dataset
-from fireforge.data.remote import transfer
+from fireforge.data.remote import filesystem, transfer
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -110,6 +110,25 @@ def test_a_file_that_is_shorter_than_it_should_be_is_told(memory: Any, monkeypat
     monkeypatch.setattr(type(memory), "cat_file", lambda *_, start, **__: b"x" * 100 if start < 500 else b"")
     error = refused("memory:///x.tar")
     assert (error.code, int(error.exit_code), "500 of" in error.what) == ("NO_DATA", 3, True)
+
+
+def test_blocks_of_two_files_are_not_glued_together(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem, "BLOCK_BYTES", 1000)
+    whole = tar(class_folders())
+    memory.pipe("/x.tar", whole)
+    read, turns = type(memory).cat_file, []
+
+    def read_and_write(self: Any, path: str, **how: Any) -> bytes:
+        found: bytes = read(self, path, **how)
+        turns.append(1)
+        if len(turns) == 3:
+            memory.pipe("/x.tar", whole[::-1])
+        return found
+
+    monkeypatch.setattr(type(memory), "cat_file", read_and_write)
+    assert refused("memory:///x.tar").code == "DATA_CHANGED"
+    memory.pipe("/x.tar", whole)
+    assert len(open_dataset("memory:///x.tar").samples) == 16
 
 
 def _failing(error: Exception) -> Any:
