@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fireforge.base.errors import FireforgeError
 from fireforge.data.archive.store import FileStore, Stamp
@@ -26,8 +27,7 @@ PAGE_BYTES = (4096, 65536)  # a file of a terabyte has few enough of them to be 
 MOST_DEEP = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a value lies.
 
     Args:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from fireforge.base.errors import FireforgeError
 from fireforge.base.sample import Sample, Skipped
 from fireforge.data.archive.store import FileStore, stamp_of
@@ -55,16 +57,17 @@ class LmdbRecords:
 
     def __init__(self, store: FileStore, entries: Sequence[Entry]) -> None:
         self.store = store
-        self.entries = entries
         self.keys: Sequence[bytes] = [entry.key for entry in entries]
+        self._at = np.fromiter((entry.at for entry in entries), np.int64, len(entries))
+        self._size = np.fromiter((entry.size for entry in entries), np.int64, len(entries))
 
     def size(self, row: int) -> int:
         """Bytes of a value."""
-        return self.entries[row].size
+        return int(self._size[row])
 
     def read(self, row: int, at: int, count: int) -> bytes:
         """Some bytes of a value; see `Records`."""
-        return self.store.read_at(self.entries[row].at + at, count)
+        return self.store.read_at(int(self._at[row]) + at, count)
 
 
 class LevelDbRecords:
@@ -157,7 +160,7 @@ def open_caffe(source: str) -> Dataset:
         labels=labels,
         samples=_samples(bases, found, number),
         skipped=tuple(found.skipped),
-        reader=functools.partial(_read, tuple(base.records for base in bases), tuple(found.rows)),
+        reader=functools.partial(_read, tuple(base.records for base in bases), np.array(found.rows, np.int64)),
     )
 
 
@@ -259,8 +262,8 @@ def _path(source: str, folder: str) -> str:
     return os.path.join(source, folder) if folder else source
 
 
-def _read(records: tuple[Records, ...], rows: tuple[tuple[int, int], ...], sample_id: int) -> Content:
-    base, row = rows[sample_id]
+def _read(records: tuple[Records, ...], rows: np.ndarray, sample_id: int) -> Content:
+    base, row = map(int, rows[sample_id])
     try:
         return picture_of(records[base].read(row, 0, records[base].size(row)))
     except ValueError as error:
