@@ -13,8 +13,9 @@ from fireforge.data.formats.idx import IDX
 from fireforge.data.formats.manifest import MANIFEST
 from fireforge.data.formats.npz import NPZ
 from fireforge.data.formats.parquet import PARQUET
+from fireforge.data.formats.shards import SHARDS
 from fireforge.data.formats.webdataset import WEBDATASET
 
 FORMATS: dict[str, Format] = {
-    item.name: item for item in (DIGITS, NPZ, PARQUET, CAFFE, IDX, CIFAR, MANIFEST, WEBDATASET, ARCHIVE, FOLDER)
+    item.name: item for item in (DIGITS, SHARDS, NPZ, PARQUET, CAFFE, IDX, CIFAR, MANIFEST, WEBDATASET, ARCHIVE, FOLDER)
 }
