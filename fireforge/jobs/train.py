@@ -59,7 +59,7 @@ def train(
     settings = with_recipe(settings)
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
     events = Events(folder, progress) if tensorboard else None
-    scene = look(data, seed=settings.seed, image_size=settings.image_size)
+    scene = look(data, seed=settings.seed, image_size=settings.image_size, progress=progress)
     with RunFolder(folder) as run:
         begin(run, scene, seed=settings.seed, settings=settings)
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
