@@ -223,16 +223,15 @@ def _test() -> Rows:
 def affordable(setup: Setup, count: int) -> int:
     """Epochs that what is left of the budget pays for, by timed steps, which count."""
     from fireforge.nets.families import build_graph
-    from fireforge.train.rehearsal import rehearse
+    from fireforge.train.rehearsal import rehearsal
 
-    recipe, graph = recipe_of(setup, 1), build_graph(NETWORKS[setup.net](10))
-    rehearse(graph, recipe, steps=1)  # kernels are chosen at the first one
-    before, after = time.process_time(), []
-    for steps in (1, 1 + TIMED):
-        rehearse(graph, recipe, steps=steps)
-        after.append(time.process_time())
-    step_s = ((after[1] - after[0]) - (after[0] - before)) / TIMED
-    left_s = setup.budget_s - after[1] - FINISH_S
+    step = rehearsal(build_graph(NETWORKS[setup.net](10)), recipe_of(setup, 1))
+    step()  # kernels are chosen at the first one
+    start = time.process_time()
+    for _ in range(TIMED):
+        step()
+    step_s = (time.process_time() - start) / TIMED
+    left_s = setup.budget_s - time.process_time() - FINISH_S
     return max(1, int(left_s / (FEEDING * step_s * count / setup.batch)))
 
 
