@@ -17,6 +17,7 @@ from fireforge.report.table import text_table
 
 BUDGET_S = 600.0
 REQUIRED = 0.89
+RUNS = 3  # whose mean is held against it
 # seconds in print, by chip and target in percent: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"
 PUBLISHED = {"A100": {94.0: 3.29, 95.0: 10.4, 96.0: 46.3}}
 Maker = Callable[[Any], dict[str, Any]]
@@ -113,7 +114,7 @@ def told(rows: list[dict[str, Any]], asked: argparse.Namespace) -> list[str]:
     machine = rows[0]["machine"]
     if asked.device == "cpu":
         verdict = "yes" if scores.mean() >= REQUIRED else "NO"
-        whole = asked.budget == BUDGET_S and asked.part == "test" and not asked.pictures
+        whole = asked.budget == BUDGET_S and asked.part == "test" and not asked.pictures and len(rows) >= RUNS
         lines.append(
             f"required: {REQUIRED:.0%}: {verdict}" if whole else "reduced: not the run that the claim is about"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claim: 600 CPU-seconds, which are 300 seconds of two cores, train a network of under 2 million numbers on CIFAR-10.
+"""What 600 CPU-seconds, which are 300 seconds of two cores, buy a network of under 2 million numbers on CIFAR-10.
 
     FIREFORGE_DATA=... python benchmarks/time_to_accuracy.py --minutes 40 --out bench-accuracy
     FIREFORGE_DATA=... python benchmarks/time_to_accuracy.py --part validation --budget 120 --seeds 1
@@ -10,7 +10,8 @@ instruction on: Python, torch, decoding the training pictures, whitening, traini
 budget is a deadline, too: a training that has not come to its end by then is cut and called so. The test part is read
 and looked at once, after that; it does not count. `--part validation` trains on 45,000 pictures and looks at the other
 5,000 instead: choices were made so. Each run is a line of runs.jsonl in the folder; the script resumes from it.
-A budget below 600 is called reduced.
+Any other budget, and fewer runs or pictures, are called reduced. The pictures are JPEG files of 32 px: a ResNet-20 that
+has 91.7 % on the originals has 80 % on them, so that accuracies are not those of papers.
 
 On a CUDA device all pictures, the order excepted, and the variation live on the device. A first training of one epoch
 warms it up and does not count; then each run trains for a fixed number of epochs, and its time is that of
@@ -49,7 +50,8 @@ from races import BUDGET_S, Maker, runs_of, told
 DATA = "cifar10_jpegbytes.npz"  # pictures as JPEG: accuracies lie slightly below those on the originals
 HELD_OUT = 5_000  # pictures of the training part that choices are made on
 EPOCHS = {"cpu": 0, "cuda": 10}  # as many as the budget pays for; those of the paper
-BATCH = {"cpu": 512, "cuda": 1024}
+BATCH = {"cpu": 256, "cuda": 1024}
+RATE = {"cpu": 2.0, "cuda": 1.0}  # over that of the paper; chosen on validation
 NETS = {"cpu": "airbench-small", "cuda": "airbench94"}
 TIMED = 8  # steps from which a run's epochs follow
 FEEDING = 1.05  # a training step with its pictures over one without
@@ -125,8 +127,9 @@ def parts_of(setup: Setup) -> tuple[Rows, Rows | None]:
 
 def recipe_of(setup: Setup, epochs: int) -> Recipe:
     """How a setup's network is trained."""
-    plain = airbench(epochs=epochs, batch=setup.batch).to_json()
-    return Recipe.from_json({**plain, "precision": setup.precision})
+    plain = airbench(epochs=epochs, batch=setup.batch)
+    rate = plain.lr * RATE["cpu" if setup.device == "cpu" else "cuda"]
+    return Recipe.from_json({**plain.to_json(), "lr": rate, "precision": setup.precision})
 
 
 def trial_of(setup: Setup, pixels: np.ndarray, *, epochs: int) -> Trial:

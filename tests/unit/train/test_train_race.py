@@ -94,15 +94,16 @@ def test_what_the_minutes_do_not_pay_for_is_left_out(race, tmp_path):
 
 
 def test_the_table_says_what_the_runs_were(race, tmp_path):
-    rows, _ = race.runs_of(setups(race, 2), out=tmp_path, minutes=1, make=Maker())
+    rows, _ = race.runs_of(setups(race, 3), out=tmp_path, minutes=1, make=Maker())
     words = "\n".join(race.told(rows, asked()))
-    assert "498,080 parameters, one forward pass a picture: mean 90.50%, std 0.71, N 2" in words
+    assert "498,080 parameters, one forward pass a picture: mean 91.00%, std 1.00, N 3" in words
     assert "required: 89%: yes" in words
     assert "90.00% of 10,000" in words
     for changed in ({"budget": 120.0}, {"part": "validation"}, {"pictures": 5}):
         reduced = "\n".join(race.told(rows, asked(**changed)))
         assert "reduced" in reduced
         assert "required" not in reduced
+    assert "reduced" in "\n".join(race.told(rows[:2], asked()))
     rows[0]["cut"], rows[0]["accuracy"], rows[1]["accuracy"] = True, 0.5, 0.6
     words = "\n".join(race.told(rows, asked()))
     assert "required: 89%: NO" in words
