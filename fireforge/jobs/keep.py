@@ -28,6 +28,7 @@ def keep_winner(run: RunFolder, winner: RunRecord) -> None:
     write_text(run.path / "metrics.csv", metrics_csv(winner))
 
 
+COLUMNS = ("train/loss", "train/accuracy", "lr", "val/loss", "val/accuracy")  # of metrics.csv; others follow
 ASIDE = "before"  # folder of an answer's files while others are written under their names
 
 
@@ -69,7 +70,8 @@ def drop_aside(run: RunFolder) -> None:
 
 def metrics_csv(record: RunRecord) -> str:
     """Metrics by epoch as CSV text; validation columns are empty in epochs that were not judged."""
-    columns = [name for name in record.metrics if name not in ("train/epoch", "val/epoch")]
+    others = sorted(set(record.metrics) - {*COLUMNS, "train/epoch", "val/epoch"})
+    columns = [name for name in (*COLUMNS, *others) if name in record.metrics]  # a record that was read is in another order
     losses = record.metrics.get("train/loss", ())
     epochs = record.metrics.get("train/epoch", tuple(float(number) for number in range(1, len(losses) + 1)))
     judged = {epoch: place for place, epoch in enumerate(record.metrics.get("val/epoch", ()))}

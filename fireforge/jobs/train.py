@@ -24,7 +24,7 @@ from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
 from fireforge.train.recipe import Traits, fitted
-from fireforge.train.trial import ready_from, run_trial
+from fireforge.train.trial import give_up_state, ready_from, run_trial
 
 
 def train(
@@ -81,6 +81,7 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
             record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress, deadline=clock)
         record = record.replace(command=command_line())
         run.journal.append("trial", record.to_json())
+    give_up_state(run.path, record)
     keep_winner(run, record)
     write_report(run.path)
     return record
