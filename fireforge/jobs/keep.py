@@ -71,7 +71,7 @@ def drop_aside(run: RunFolder) -> None:
 def metrics_csv(record: RunRecord) -> str:
     """Metrics by epoch as CSV text; validation columns are empty in epochs that were not judged."""
     others = sorted(set(record.metrics) - {*COLUMNS, "train/epoch", "val/epoch"})
-    columns = [name for name in (*COLUMNS, *others) if name in record.metrics]  # a record that was read is in another order
+    columns = [name for name in (*COLUMNS, *others) if name in record.metrics]  # a record from disk has another order
     losses = record.metrics.get("train/loss", ())
     epochs = record.metrics.get("train/epoch", tuple(float(number) for number in range(1, len(losses) + 1)))
     judged = {epoch: place for place, epoch in enumerate(record.metrics.get("val/epoch", ()))}

@@ -28,3 +28,17 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def slots_of(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """What an optimizer keeps of each parameter once that was stepped.
+
+    Args:
+      optimizer: one of `make_optimizer`.
+
+    Returns:
+      Names in its state; "step" is a number, each other one has the parameter's shape.
+    """
+    if isinstance(optimizer, torch.optim.AdamW):
+        return ("step", "exp_avg", "exp_avg_sq")
+    return ("momentum_buffer",) if any(group["momentum"] for group in optimizer.param_groups) else ()

@@ -103,8 +103,8 @@ class Story:
         mark = self.folder / "mark"
         mark.write_bytes(bytes(96))
         before = len(self.log())
-        words = ["train", str(self.data), "--net", "convnet-small", "--batch", "4", "--image-size", "32", "--lr", "0.02"]
-        words += ["--epochs", str(EPOCHS), "--device", "cpu", "--out", str(self.folder / "run"), *self.more]
+        words = ["train", str(self.data), "--out", str(self.folder / "run"), "--net", "convnet-small", *self.more]
+        words += "--batch 4 --image-size 32 --lr 0.02 --device cpu --epochs".split() + [str(EPOCHS)]
         order = {name: str(self.folder / name) for name in ("mark", "log", "said", "copy")}
         after = kill if isinstance(kill, float) else None
         aim = kill if isinstance(kill, dict) else None
@@ -277,7 +277,7 @@ def test_fifty_kills(nursery: tuple[Nursery, Path], tmp_path: Path, more: tuple[
     while len(falls) < 50 or {fall.kind for fall in falls} < set(WANTED):
         missing = [kind for kind in WANTED if kind not in {fall.kind for fall in falls}]
         aims = [aim(kind, draw) for kind in draw.sample(missing, min(3, len(missing)))]
-        moments: list[Kill] = [*aims, *(draw.uniform(0, 0.4) * place.seconds for _ in range(4 - len(aims) // 2))]
+        moments: list[Kill] = [*aims, *(draw.uniform(0, 0.6) * place.seconds for _ in range(4 - len(aims) // 2))]
         draw.shuffle(moments)
         falls += play(place, str(len(falls)) + hashlib.sha256(str(moments).encode()).hexdigest()[:4], moments)
     show(chosen, falls)
