@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from fireforge.train.ema import Ema
 from fireforge.train.optimizer import slots_of
 from fireforge.train.weights import read_weights, write_weights
 
-VERSION = 2  # of the state files; 1 had whole epochs alone, in files called epoch-*
+VERSION = 2  # of the state files
+FIRST_TEXT = "checkpoint.json"  # of version 1, which had whole epochs alone, in files called epoch-*
 MOST_JSON_BYTES = 64 * 2**20  # of a state's text
 SHOWN = 10  # names in a message
 MOST = 2**53  # of a number that counts: what a JSON number holds exactly
@@ -87,8 +89,13 @@ def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str
         threads=torch.get_num_threads(),
         torch=versions()["torch"],
     )
-    plain = state.to_json()
-    write_json(folder / f"{stem}.json", {"state": plain, "sha256": sha256_of(plain)})
+    plain, text = state.to_json(), folder / f"{stem}.json"
+    try:
+        write_json(text, {"state": plain, "sha256": sha256_of(plain)})
+    except FireforgeError:
+        if not os.path.lexists(text):  # such as on a full disk, which it would keep full
+            _remove(folder / state.file)
+        raise
     _remove_others(folder, owner, last=stem, kept=kept)
 
 
@@ -109,8 +116,7 @@ def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress
     Raises:
       FireforgeError: BAD_WEIGHTS or NO_FILE, if there are states and none is whole.
     """
-    for left in folder.glob(".state-*.tmp"):
-        _remove(left)
+    _tidy(folder, progress)
     failure: FireforgeError | None = None
     for path in sorted(folder.glob("state-*.json"), reverse=True):
         try:
@@ -192,6 +198,17 @@ def _check_counts(state: State) -> None:
         raise FireforgeError("BAD_WEIGHTS", "metrics of other epochs")
 
 
+def _tidy(folder: Path, progress: Progress) -> None:
+    """Remove what an interrupted write left, and tell of a state that only an older version reads."""
+    texts = {path.stem for path in folder.glob("state-*.json")}
+    for left in (*folder.glob(".state-*.tmp"), *folder.glob("state-*.safetensors")):
+        if left.suffix == ".tmp" or left.stem not in texts:
+            _remove(left)
+    if os.path.lexists(folder / FIRST_TEXT):
+        what = f"a state of version 1, where this fireforge reads {VERSION}; the training begins anew"
+        progress(Update(stage="resume", note=f"not used: {folder / FIRST_TEXT}: {what}", lasting=True))
+
+
 def _check_finite(tensors: dict[str, np.ndarray], course: Course) -> None:
     """What is not finite is never kept, since a training that goes on from there is lost."""
     for name, array in tensors.items():
@@ -213,7 +230,7 @@ def _remove_others(folder: Path, owner: str, *, last: str, kept: int) -> None:
             own.append(path.stem)
         elif path.stem not in own:
             _remove(path)
-    for path in (*folder.glob("state-*.safetensors"), *folder.glob("epoch-*.safetensors")):
+    for path in (*folder.glob("state-*.safetensors"), *folder.glob("epoch-*.safetensors"), folder / FIRST_TEXT):
         if path.stem not in own:
             _remove(path)
 

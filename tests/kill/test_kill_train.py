@@ -33,6 +33,7 @@ from fireforge.base.record import RunRecord
 SECONDS = 0.2  # between two states
 CLASSES, EACH = 3, 60
 STEPS, EPOCHS = 31, 6  # 123 pictures of the training part, 4 a batch
+COMMAND = "--batch 4 --image-size 32 --lr 0.02 --device cpu"
 PATIENCE_S = 300.0
 WANTED = (*STEP, "evaluation", "epoch's end", *WRITE)  # each must be hit
 Kill = float | dict[str, Any]  # seconds after the first batch was asked for, or an aim
@@ -104,7 +105,7 @@ class Story:
         mark.write_bytes(bytes(96))
         before = len(self.log())
         words = ["train", str(self.data), "--out", str(self.folder / "run"), "--net", "convnet-small", *self.more]
-        words += "--batch 4 --image-size 32 --lr 0.02 --device cpu --epochs".split() + [str(EPOCHS)]
+        words += [*COMMAND.split(), "--epochs", str(EPOCHS)]
         order = {name: str(self.folder / name) for name in ("mark", "log", "said", "copy")}
         after = kill if isinstance(kill, float) else None
         aim = kill if isinstance(kill, dict) else None
