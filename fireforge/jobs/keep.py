@@ -9,9 +9,32 @@ import os
 import shutil
 
 from fireforge.base.answer import Answer
-from fireforge.base.files import make_folder, read_bytes, sync_folder, write_bytes, write_json, write_text
+from fireforge.base.files import (
+    make_folder,
+    prove_writable,
+    read_bytes,
+    sync_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from fireforge.base.record import RunRecord
 from fireforge.jobs.folder import RunFolder
+
+FILES = ("weights/best.safetensors", "spec.json", "recipe.json", "metrics.csv", "report.html")  # of a training's folder
+
+
+def prove_place(run: RunFolder) -> None:
+    """Prove before a training that what it ends with can be written.
+
+    Args:
+      run: where.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE with exit code 3.
+    """
+    for name in FILES:
+        prove_writable(run.path / name)
 
 
 def keep_winner(run: RunFolder, winner: RunRecord) -> None:

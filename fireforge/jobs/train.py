@@ -19,7 +19,7 @@ from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import halts
-from fireforge.jobs.keep import keep_winner
+from fireforge.jobs.keep import keep_winner, prove_place
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
@@ -78,6 +78,7 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
       The record.
     """
     record = run.trials().get(trial.digest())
+    prove_place(run)
     if record is None:
         ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
         clock = Deadline()

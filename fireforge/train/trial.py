@@ -64,7 +64,7 @@ def run_trial(
       was trained before an interruption too.
 
     Raises:
-      FireforgeError: NO_FILE, if the trial starts from another one's weights and they are not in the folder.
+      FireforgeError: CANNOT_WRITE; NO_FILE, if the trial starts from weights that are not in the folder.
     """
     start = time.monotonic()
     world = make_world(device)
@@ -76,15 +76,15 @@ def run_trial(
     if trial.start:
         load_arrays(module, read_weights(weights_path(folder, trial.start)))
     module.to(world.device)
-    state = _state_path(folder, trial.digest())
+    state, weights = _state_path(folder, trial.digest()), weights_path(folder, trial.digest())
+    for place in (weights.parent, *([state] if keep else [])):
+        make_folder(place)  # a place that cannot be written is found now, not after the training
     task = Task(recipe=trial.recipe, ready=pictures, batching=batching_of(trial), world=world)
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest())
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
     with _threads(trial.threads, world):
         course = fit(module, task, keeping=keeping, watch=watch)
-    weights = weights_path(folder, trial.digest())
-    make_folder(weights.parent)
     sha256 = write_weights(weights, arrays_of(module))
     return RunRecord(
         trial=trial,
