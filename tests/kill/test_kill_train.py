@@ -29,6 +29,7 @@ from kill.driven_train import STEP, TRAINING, WRITE, place_of
 from fireforge.base.files import sha256_of_file
 from fireforge.base.journal import Journal
 from fireforge.base.record import RunRecord
+from fireforge.base.settings import Settings
 
 SECONDS = 0.2  # between two states
 CLASSES, EACH = 3, 60
@@ -268,9 +269,11 @@ def test_five_kills(nursery: tuple[Nursery, Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [()], ids=["arrays"])
+@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["arrays", "two workers"])
 def test_fifty_kills(nursery: tuple[Nursery, Path], tmp_path: Path, more: tuple[str, ...]) -> None:
     """At least one in each stage of a step and at each point of a state's two files, the others anywhere."""
+    if more and "workers" not in Settings.__dataclass_fields__:
+        pytest.skip("pictures are not streamed")
     chosen = seed()
     draw = random.Random(chosen)
     place = alone(nursery, tmp_path, *more)
