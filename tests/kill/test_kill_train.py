@@ -229,8 +229,10 @@ def play(place: Place, name: str, kills: list[Kill]) -> list[Fall]:
     found = story.facts()
     for what, wanted in place.facts.items():
         assert found[what] == wanted, f"{what} differs after {[fall.line() for fall in story.falls]}"
-    left = {path.name for path in (story.folder / "run").iterdir()}
-    assert not left & {"lock", "checkpoint"} or not list((story.folder / "run" / "checkpoint").iterdir())
+    assert not (story.folder / "run" / "lock").exists()
+    assert not list((story.folder / "run").glob("checkpoint/*"))
+    assert not list((story.folder / "run").rglob(".*"))
+    print(*(fall.line() for fall in story.falls), sep="\n  ", flush=True)
     return story.falls
 
 
@@ -242,11 +244,14 @@ def aim(kind: str, draw: random.Random) -> Kill:
 
 
 def seed() -> int:
-    return int(os.environ.get("FIREFORGE_KILL_SEED") or time.time_ns() % 10**6)
+    chosen = int(os.environ.get("FIREFORGE_KILL_SEED") or time.time_ns() % 10**6)
+    print(f"\nFIREFORGE_KILL_SEED={chosen}", flush=True)
+    return chosen
 
 
-def show(chosen: int, falls: list[Fall]) -> None:
-    print(f"\nFIREFORGE_KILL_SEED={chosen}, {len(falls)} kills", *(fall.line() for fall in falls), sep="\n  ")
+def show(falls: list[Fall]) -> None:
+    print(f"{len(falls)} kills:", Counter(fall.kind for fall in falls).most_common())
+    print(f"at most {max(fall.redone for fall in falls)} steps, {max(fall.seconds for fall in falls):.2f} s redone")
 
 
 def test_five_kills(nursery: tuple[Nursery, Path], tmp_path: Path) -> None:
@@ -265,7 +270,7 @@ def test_five_kills(nursery: tuple[Nursery, Path], tmp_path: Path) -> None:
             draw.uniform(0, 0.2) * place.seconds,
         ]
         falls += play(place, str(len(falls)), moments)
-    show(chosen, falls)
+    show(falls)
 
 
 @pytest.mark.slow
@@ -284,8 +289,7 @@ def test_fifty_kills(nursery: tuple[Nursery, Path], tmp_path: Path, more: tuple[
         moments: list[Kill] = [*aims, *(draw.uniform(0, 0.6) * place.seconds for _ in range(4 - len(aims) // 2))]
         draw.shuffle(moments)
         falls += play(place, str(len(falls)) + hashlib.sha256(str(moments).encode()).hexdigest()[:4], moments)
-    show(chosen, falls)
-    print(Counter(fall.kind for fall in falls))
+    show(falls)
 
 
 def after_the_end(place: Place) -> None:
@@ -316,5 +320,5 @@ def test_twice_and_thrice_within_an_epoch_and_at_its_very_end(nursery: tuple[Nur
     ]
     more = play(place, "at its end", at_end)
     assert [(fall.kind, fall.epoch) for fall in more] == [(one["kind"], one.get("epoch", 5)) for one in at_end]  # type: ignore[union-attr]
-    show(0, [*falls, *more])
+    show([*falls, *more])
     after_the_end(place)
