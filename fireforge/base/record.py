@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fireforge.base.gradients import Gradients
 from fireforge.base.machine import Hardware
 from fireforge.base.paired import Paired
 from fireforge.base.trial import Trial
@@ -29,6 +30,7 @@ class RunRecord(Value):
       command: what can be run to get this again.
       error: why there are no weights, in one line; "" for a trial that went well.
       stages: of seconds["train"], those of each stage of a step, and of evaluation and checkpoints between epochs.
+      gradients: their sizes by depth, at the first step of the training and of some of its epochs.
       steps: updates that were "taken", and those "left_out" since a gradient was not finite.
       resumed: times that the training was taken up after an interruption.
     """
@@ -46,6 +48,7 @@ class RunRecord(Value):
     command: str = ""
     error: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    gradients: Gradients = field(default_factory=Gradients)
     steps: dict[str, int] = field(default_factory=dict)
     resumed: int = 0
 

@@ -3,10 +3,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fireforge.base.trial import Recipe
+from fireforge.base.trial import Layout, Precision, Recipe
 from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner(Value):
+    """How the numbers of a training are computed; None for what the recipe says.
+
+    Args:
+      precision: of Recipe.
+      layout: of Recipe.
+      compile: of Recipe.
+      threads: of a CPU.
+      tune: whether a short trial chooses what is None.
+    """
+
+    precision: Precision | None = None
+    layout: Layout | None = None
+    compile: bool | None = None
+    threads: int | None = None
+    tune: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +43,7 @@ class Settings(Value):
       device: "auto", "cpu", "cuda" or "cuda:N".
       image_size: side of the input in px; None to choose by the pictures.
       model: digest of the model that is trained on; "" for a network from nothing.
+      manner: precision, layout, kernels and threads.
     """
 
     net: str = "firenet-small"
@@ -36,6 +56,7 @@ class Settings(Value):
     device: str = "auto"
     image_size: int | None = None
     model: str = ""
+    manner: Manner = field(default_factory=Manner)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,8 @@ def batches(
         rows = torch.from_numpy(_rows(order, batching, step))
         inputs, targets = pixels[rows], F.one_hot(labels[rows], batching.classes)
         lap("collate")
-        inputs, targets = inputs.to(world.device).float(), targets.to(world.device).float()
+        inputs = inputs.to(world.device).to(torch.float32, memory_format=torch.contiguous_format)  # a map may differ
+        targets = targets.to(world.device).float()
         lap("copy")
         if batching.augment is None or batching.augment == Augment():
             inputs = _resized(inputs, batching.steps.crop)

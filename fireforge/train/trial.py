@@ -93,6 +93,7 @@ def run_trial(
         accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
         seconds={"data": loaded - start, "train": course.seconds, "finish": course.finish},
         stages=course.stages,
+        gradients=course.gradients,
         steps=_steps(course, pictures, task.batching),
         resumed=course.resumed,
         samples={"train": len(pictures.train), "val": len(pictures.val)},
