@@ -426,7 +426,9 @@ def test_until_the_end_and_beyond_is_a_whole_training(make_trial: MakeTrial, tmp
     trial = make_trial()
     whole = run(trial, tmp_path / "whole")
     for until in (4.0, 7.5):
-        assert same(whole, run(trial, tmp_path / str(until), until=until))
+        record = run(trial, tmp_path / str(until), until=until)
+        assert same(whole, record)
+        give_up_state(tmp_path / str(until), record)
         assert not state_of(tmp_path / str(until), trial).exists()
 
 
