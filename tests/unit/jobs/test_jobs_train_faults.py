@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -234,7 +235,7 @@ def test_a_second_training_in_the_same_folder_is_refused(data: str, tmp_path: Pa
     """F18: by the process that has it; nothing there is changed."""
     with RunFolder(tmp_path / "run"), pytest.raises(FireforgeError, match="RUN_LOCKED") as raised:
         train(data, settings(), out=tmp_path / "run")
-    assert str(os.getpid()) in raised.value.what
+    assert f"process ({os.getpid()} on {platform.node()} since 20" in raised.value.what
     assert raised.value.exit_code == 3
 
 
