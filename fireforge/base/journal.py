@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import cannot_write, sync_folder
+from fireforge.base.files import cannot_write, read_bytes, sync_folder
 from fireforge.base.value import Json, canonical_json, json_bytes
 
 
@@ -43,17 +43,19 @@ class Journal:
           Entries; none where the file is absent.
 
         Raises:
-          FireforgeError: BAD_RECORD, if a line that is not the last is damaged.
+          FireforgeError: BAD_RECORD, if a line that is not the last is damaged; NO_FILE, if it cannot be read.
         """
         if not self.path.exists():
             return []
-        lines = self.path.read_bytes().split(b"\n")
+        lines = read_bytes(self.path).split(b"\n")
         entries = []
         for number, line in enumerate(lines[:-1], 1):
             try:
                 data = json.loads(line)
+                if not isinstance(data["type"], str):
+                    raise TypeError
                 entries.append(Entry(type=data["type"], value=data["value"]))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise FireforgeError("BAD_RECORD", "the line is damaged", where=f"{self.path} line {number}") from error
         return entries
 
@@ -78,7 +80,7 @@ class Journal:
             if new:
                 sync_folder(self.path.parent)
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error, needed=len(line)) from error
 
     def _drop_torn_tail(self) -> None:
         if not self.path.exists():

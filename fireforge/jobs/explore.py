@@ -34,6 +34,7 @@ from fireforge.space.halving import ALONE, LADDERS, Rung, fitting_ladder, halve,
 from fireforge.space.promise import worth
 from fireforge.space.spaces import SPACES
 from fireforge.space.survey import Candidate, Draws, counted, survey
+from fireforge.train.trial import give_up_state
 
 LAST_SHARE = 1 - EXPLORE_SHARE  # of the search's time is the last training's, in which a network is worth starting ...
 LAST_PICTURES = 600_000  # ... if it can see so many pictures ...
@@ -239,6 +240,7 @@ def _train_rung(plan: Plan, rung: Rung, *, crew: Crew, pace: Pace) -> list[RunRe
         if isinstance(found, RunRecord):
             record = found.replace(command=command_line())
             search.run.journal.append("trial", record.to_json())
+            give_up_state(search.run.path, record)
             records.append(record)
         search.run.tick(search.clock.used())
         _show(search, rung, records, number=len(trials), share=found if isinstance(found, float) else None)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,7 +185,7 @@ class RunFolder:
                 break
             os.close(handle)  # the one that had it removed the file meanwhile: take the new file's lock
         os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode("ascii"))
+        os.write(handle, f"{os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M')}".encode())
         self._handle = handle
         return self
 

@@ -9,9 +9,32 @@ import os
 import shutil
 
 from fireforge.base.answer import Answer
-from fireforge.base.files import make_folder, read_bytes, sync_folder, write_bytes, write_json, write_text
+from fireforge.base.files import (
+    make_folder,
+    prove_writable,
+    read_bytes,
+    sync_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from fireforge.base.record import RunRecord
 from fireforge.jobs.folder import RunFolder
+
+FILES = ("weights/best.safetensors", "spec.json", "recipe.json", "metrics.csv", "report.html")  # of a training's folder
+
+
+def prove_place(run: RunFolder) -> None:
+    """Prove before a training that what it ends with can be written.
+
+    Args:
+      run: where.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE with exit code 3.
+    """
+    for name in FILES:
+        prove_writable(run.path / name)
 
 
 def keep_winner(run: RunFolder, winner: RunRecord) -> None:
@@ -28,6 +51,7 @@ def keep_winner(run: RunFolder, winner: RunRecord) -> None:
     write_text(run.path / "metrics.csv", metrics_csv(winner))
 
 
+COLUMNS = ("train/loss", "train/accuracy", "lr", "val/loss", "val/accuracy")  # of metrics.csv; others follow
 ASIDE = "before"  # folder of an answer's files while others are written under their names
 
 
@@ -69,7 +93,8 @@ def drop_aside(run: RunFolder) -> None:
 
 def metrics_csv(record: RunRecord) -> str:
     """Metrics by epoch as CSV text; validation columns are empty in epochs that were not judged."""
-    columns = [name for name in record.metrics if name not in ("train/epoch", "val/epoch")]
+    others = sorted(set(record.metrics) - {*COLUMNS, "train/epoch", "val/epoch"})
+    columns = [name for name in (*COLUMNS, *others) if name in record.metrics]  # a record from disk has another order
     losses = record.metrics.get("train/loss", ())
     epochs = record.metrics.get("train/epoch", tuple(float(number) for number in range(1, len(losses) + 1)))
     judged = {epoch: place for place, epoch in enumerate(record.metrics.get("val/epoch", ()))}

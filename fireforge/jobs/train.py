@@ -19,7 +19,7 @@ from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import halts
-from fireforge.jobs.keep import keep_winner
+from fireforge.jobs.keep import keep_winner, prove_place
 from fireforge.jobs.manner import in_manner
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
@@ -27,7 +27,7 @@ from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
 from fireforge.report.tensorboard import Events
 from fireforge.train.recipe import RECIPES, Traits, fitted
-from fireforge.train.trial import ready_from, run_trial
+from fireforge.train.trial import give_up_state, ready_from, run_trial
 
 EPOCHS = 40  # where nothing else is said
 
@@ -94,6 +94,7 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
       The record.
     """
     record = run.trials().get(trial.digest())
+    prove_place(run)
     if record is None:
         ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
         clock = Deadline()
@@ -101,6 +102,7 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progre
             record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress, deadline=clock)
         record = record.replace(command=command_line())
         run.journal.append("trial", record.to_json())
+    give_up_state(run.path, record)
     keep_winner(run, record)
     write_report(run.path)
     return record

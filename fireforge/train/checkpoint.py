@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,21 @@ import numpy as np
 import torch
 
 from fireforge.base.errors import FireforgeError
-from fireforge.base.files import make_folder, read_bytes, write_json
+from fireforge.base.files import make_folder, read_bytes, sha256_of_file, write_json
 from fireforge.base.machine import versions
 from fireforge.base.progress import Progress, Update, silent
-from fireforge.base.value import Value, sha256_of
+from fireforge.base.value import Json, Value, sha256_of
 from fireforge.train.course import Course
 from fireforge.train.ema import Ema
+from fireforge.train.optimizer import slots_of
 from fireforge.train.weights import read_weights, write_weights
 
-VERSION = 2  # of the state files; 1 had whole epochs alone, in files called epoch-*
+VERSION = 2  # of the state files
+FIRST_TEXT = "checkpoint.json"  # of version 1, which had whole epochs alone, in files called epoch-*
 MOST_JSON_BYTES = 64 * 2**20  # of a state's text
 SHOWN = 10  # names in a message
+MOST = 2**53  # of a number that counts: what a JSON number holds exactly
+_Form = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +89,13 @@ def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str
         threads=torch.get_num_threads(),
         torch=versions()["torch"],
     )
-    plain = state.to_json()
-    write_json(folder / f"{stem}.json", {"state": plain, "sha256": sha256_of(plain)})
+    plain, text = state.to_json(), folder / f"{stem}.json"
+    try:
+        write_json(text, {"state": plain, "sha256": sha256_of(plain)})
+    except FireforgeError:
+        if not os.path.lexists(text):  # such as on a full disk, which it would keep full
+            _remove(folder / state.file)
+        raise
     _remove_others(folder, owner, last=stem, kept=kept)
 
 
@@ -105,9 +116,7 @@ def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress
     Raises:
       FireforgeError: BAD_WEIGHTS or NO_FILE, if there are states and none is whole.
     """
-    for left in folder.glob(".state-*.tmp"):
-        with contextlib.suppress(OSError):
-            left.unlink()
+    _tidy(folder, progress)
     failure: FireforgeError | None = None
     for path in sorted(folder.glob("state-*.json"), reverse=True):
         try:
@@ -123,9 +132,8 @@ def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress
         _tell(state, progress)
         return state.course.replace(resumed=state.course.resumed + 1)
     if failure is not None:
-        raise FireforgeError(
-            failure.code, failure.what, where=failure.where, do=f"remove {folder} to train from the start"
-        ) from failure
+        do = f"remove {folder} to train from the start"
+        raise FireforgeError(failure.code, failure.what, where=failure.where, do=do) from failure
     return Course()
 
 
@@ -141,26 +149,64 @@ def read_state(path: Path) -> State:
     Raises:
       FireforgeError: NO_FILE, or BAD_WEIGHTS if it is damaged, of another version, or names another folder's file.
     """
-    if path.stat().st_size > MOST_JSON_BYTES:
+    try:
+        long = path.stat().st_size > MOST_JSON_BYTES
+    except OSError as error:
+        raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=str(path)) from error
+    if long:
         raise FireforgeError("BAD_WEIGHTS", "the state's text is too long", where=str(path))
+    plain: Json = None
     try:
         read = json.loads(read_bytes(path))
-        plain = read["state"]
-        whole = set(read) == {"state", "sha256"} and read["sha256"] == sha256_of(plain)
+        if set(read) == {"state", "sha256"} and read["sha256"] == sha256_of(read["state"]):
+            plain = read["state"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
+        plain = None
+    if not isinstance(plain, dict):
         raise FireforgeError("BAD_WEIGHTS", "the state's text is damaged", where=str(path))
     if plain.get("version") != VERSION:
-        what = f"a state of version {plain.get('version')}, where this fireforge reads {VERSION}"
+        what = f"a state of version {str(plain.get('version'))[:SHOWN]}, where this fireforge reads {VERSION}"
         raise FireforgeError("BAD_WEIGHTS", what, where=str(path))
     try:
         state = State.from_json(plain)
+        _check_counts(state)
     except FireforgeError as error:
         raise FireforgeError("BAD_WEIGHTS", f"the state's text is damaged: {error.what}", where=str(path)) from error
     if state.file != f"{_stem(state.course)}.safetensors" or path.stem != _stem(state.course):
         raise FireforgeError("BAD_WEIGHTS", "the state's text belongs to another file", where=str(path))
     return state
+
+
+def _check_counts(state: State) -> None:
+    """Refuse numbers that no training has."""
+    course, part = state.course, state.course.part
+    counts = {
+        "epochs": course.epochs,
+        "left_out": course.left_out,
+        "row": course.row,
+        "resumed": course.resumed,
+        "ema_steps": state.ema_steps,
+        "steps": part.steps - 1 if part else 0,
+        "seen": part.seen - 1 if part else 0,
+        "seconds": math.floor(min([course.seconds, course.finish, *course.stages.values()])),
+    }
+    for name, number in counts.items():
+        if not 0 <= number <= MOST or int(number) != number:
+            raise FireforgeError("BAD_WEIGHTS", f"{name} of {number:.6g}")
+    lengths = {name: len(numbers) for name, numbers in course.metrics.items()}
+    if course.epochs and (not lengths or min(lengths.values()) == 0 or max(lengths.values()) > course.epochs):
+        raise FireforgeError("BAD_WEIGHTS", "metrics of other epochs")
+
+
+def _tidy(folder: Path, progress: Progress) -> None:
+    """Remove what an interrupted write left, and tell of a state that only an older version reads."""
+    texts = {path.stem for path in folder.glob("state-*.json")}
+    for left in (*folder.glob(".state-*.tmp"), *folder.glob("state-*.safetensors")):
+        if left.suffix == ".tmp" or left.stem not in texts:
+            _remove(left)
+    if os.path.lexists(folder / FIRST_TEXT):
+        what = f"a state of version 1, where this fireforge reads {VERSION}; the training begins anew"
+        progress(Update(stage="resume", note=f"not used: {folder / FIRST_TEXT}: {what}", lasting=True))
 
 
 def _check_finite(tensors: dict[str, np.ndarray], course: Course) -> None:
@@ -177,20 +223,31 @@ def _stem(course: Course) -> str:
 
 
 def _remove_others(folder: Path, owner: str, *, last: str, kept: int) -> None:
-    """Leave the newest states of this owner, and none of another; a text goes before what it speaks of."""
-    own: list[str] = []
+    """Leave the newest whole states of this owner, and none of another; a text goes before what it speaks of."""
+    own = [last]
     for path in sorted(folder.glob("state-*.json"), reverse=True):
-        try:
-            good = path.stem <= last and read_state(path).owner == owner
-        except FireforgeError:
-            good = False
-        if good and len(own) < kept:
+        if path.stem < last and len(own) < kept and _is_whole(path, owner):
             own.append(path.stem)
-        else:
-            path.unlink()
-    for path in (*folder.glob("state-*.safetensors"), *folder.glob("epoch-*.safetensors")):
+        elif path.stem not in own:
+            _remove(path)
+    for path in (*folder.glob("state-*.safetensors"), *folder.glob("epoch-*.safetensors"), folder / FIRST_TEXT):
         if path.stem not in own:
-            path.unlink()
+            _remove(path)
+
+
+def _is_whole(path: Path, owner: str) -> bool:
+    """Whether a state could be taken up, should the newer one be damaged."""
+    try:
+        state = read_state(path)
+        return state.owner == owner and sha256_of_file(path.parent / state.file) == state.sha256
+    except FireforgeError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    """What cannot be removed is in nobody's way: a training does not end for it."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _tell(state: State, progress: Progress) -> None:
@@ -222,19 +279,16 @@ def _flatten(parts: dict[str, Any]) -> tuple[dict[str, np.ndarray], int]:
 
 
 def _restore(parts: dict[str, Any], arrays: dict[str, np.ndarray], state: State, folder: Path) -> None:
-    """Put a state's numbers in their places, once all of them fit."""
+    """Put a state's numbers in their places, once all of them are known to fit."""
+    _check_fit(arrays, parts, state, where=str(folder / state.file))
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-    module, ema = parts["module"], parts.get("ema")
-    _check_fit(_under(tensors, "module."), module.state_dict(), where=str(folder / state.file))
-    if ema is not None:
-        _check_fit(_under(tensors, "ema."), ema.state, where=str(folder / state.file))
-    module.load_state_dict(_under(tensors, "module."))
+    ema, optimizer = parts.get("ema"), parts["optimizer"]
+    parts["module"].load_state_dict(_under(tensors, "module."))
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in _under(tensors, "optimizer.").items():
         index, slot = name.split(".", 1)
         slots.setdefault(int(index), {})[slot] = tensor
-    saved = parts["optimizer"].state_dict()
-    parts["optimizer"].load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
     if ema is not None:
         ema.steps = state.ema_steps
         for name, tensor in _under(tensors, "ema.").items():
@@ -247,18 +301,45 @@ def _restore(parts: dict[str, Any], arrays: dict[str, np.ndarray], state: State,
         parts["scaler"].load_state_dict(whole)
 
 
-def _check_fit(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], *, where: str) -> None:
-    """Refuse tensors of another model before anything is changed, naming what differs."""
+def _check_fit(found: dict[str, np.ndarray], parts: dict[str, Any], state: State, *, where: str) -> None:
+    """Refuse the numbers of another model, or of none, before anything is changed, naming what differs."""
+    ema: Ema | None = parts.get("ema")
+    wanted = {f"module.{name}": _form(tensor) for name, tensor in parts["module"].state_dict().items()}
+    if ema is not None:
+        wanted |= {f"ema.{name}": _form(tensor) for name, tensor in ema.state.items()}
+    slots = _slot_forms(parts["optimizer"])
+    wanted |= {name: form for form_of in slots if form_of.keys() & found.keys() for name, form in form_of.items()}
     differences = [f"{name} is missing" for name in wanted if name not in found]
     differences += [f"{name} is not known" for name in found if name not in wanted]
     differences += [
-        f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
+        f"{name} is {_words(found[name].shape, found[name].dtype)}, not {_words(*form)}"
+        for name, form in wanted.items()
+        if name in found and (found[name].shape, found[name].dtype) != form
     ]
+    differences += [f"{name} is not finite" for name, array in found.items() if not np.isfinite(array).all()]
+    if _scaler_state(parts).keys() != state.scaler.keys():
+        differences.append("the scale of the loss is that of another precision")
     if differences:
         more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise FireforgeError("BAD_WEIGHTS", f"{', '.join(differences[:SHOWN])}{more}", where=where)
+
+
+def _slot_forms(optimizer: torch.optim.Optimizer) -> list[dict[str, _Form]]:
+    """For each parameter, the numbers that the optimizer keeps of it: all of them or, without a step, none."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [
+        {f"optimizer.{index}.{slot}": ((), np.dtype("f4")) if slot == "step" else _form(parameter) for slot in slots}
+        for slots in [slots_of(optimizer)]
+        for index, parameter in enumerate(parameters)
+    ]
+
+
+def _form(tensor: torch.Tensor) -> _Form:
+    return tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch."))
+
+
+def _words(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    return f"{shape}" if dtype == np.float32 else f"{dtype} {shape}"
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -45,3 +45,17 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("times", 1.0)
+
+
+def slots_of(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """What an optimizer keeps of each parameter once that was stepped.
+
+    Args:
+      optimizer: one of `make_optimizer`.
+
+    Returns:
+      Names in its state; "step" is a number, each other one has the parameter's shape.
+    """
+    if isinstance(optimizer, torch.optim.AdamW):
+        return ("step", "exp_avg", "exp_avg_sq")
+    return ("momentum_buffer",) if any(group["momentum"] for group in optimizer.param_groups) else ()

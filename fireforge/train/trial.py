@@ -50,8 +50,8 @@ def run_trial(
 
     Args:
       trial: what to train, on what, how.
-      folder: of the run; weights go to trials/<first 12 digits of the trial's digest>.safetensors, the state of an
-        unfinished training to checkpoint/<these digits>, where the same call takes it up.
+      folder: of the run; weights go to trials/<first 12 digits of the trial's digest>.safetensors, the training's
+        state to checkpoint/<these digits>, where the same call takes it up; see `give_up_state`.
       ready: the trial's pictures where the caller has them at hand, or who gives them; None for `make_ready`.
       device: see `fireforge.train.world.make_world`.
       progress: receives one update an epoch.
@@ -65,7 +65,7 @@ def run_trial(
       was trained before an interruption too.
 
     Raises:
-      FireforgeError: NO_FILE, if the trial starts from another one's weights and they are not in the folder.
+      FireforgeError: CANNOT_WRITE; NO_FILE, if the trial starts from weights that are not in the folder.
     """
     start = time.monotonic()
     world = make_world(device)
@@ -79,18 +79,16 @@ def run_trial(
     if trial.start:
         load_arrays(module, read_weights(weights_path(folder, trial.start)))
     module.to(world.device)
-    state = Path(folder) / CHECKPOINT / trial.digest()[:12]
+    state, weights = _state_path(folder, trial.digest()), weights_path(folder, trial.digest())
+    for place in (weights.parent, *([state] if keep else [])):
+        make_folder(place)  # a place that cannot be written is found now, not after the training
     task = Task(recipe=trial.recipe, ready=pictures, batching=batching_of(trial), world=world)
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest())
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
     with _threads(trial.threads, world):
         course = fit(module, task, keeping=keeping, watch=watch)
-    weights = weights_path(folder, trial.digest())
-    make_folder(weights.parent)
     sha256 = write_weights(weights, arrays_of(module))
-    if keep and course.epochs == trial.recipe.epochs and state.exists():
-        shutil.rmtree(state)  # trained whole and safe: its state is of no more use
     return RunRecord(
         trial=trial,
         trial_digest=trial.digest(),
@@ -107,6 +105,21 @@ def run_trial(
         hardware=this_machine(accelerator=accelerator_name(world)),
         versions=versions(),
     )
+
+
+def give_up_state(folder: str | Path, record: RunRecord) -> None:
+    """Remove the state of a training that was trained whole, once its record is safe, and not before.
+
+    Args:
+      folder: of the run.
+      record: as it was written; the state of a training that its deadline cut stays.
+    """
+    if record.metrics.get("train/epoch", (0.0,))[-1] == record.trial.recipe.epochs:
+        shutil.rmtree(_state_path(folder, record.trial_digest), ignore_errors=True)
+
+
+def _state_path(folder: str | Path, digest: str) -> Path:
+    return Path(folder) / CHECKPOINT / digest[:12]
 
 
 def _steps(course: Course, pictures: Ready, batching: Batching) -> dict[str, int]:

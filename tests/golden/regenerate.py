@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the golden files anew: `python tests/golden/regenerate.py`, or with the names of some of them.
 
-Do this only when a change of the numbers is meant, and say in the change log why they moved.
+Do this only when a change of the numbers is meant, and say in the change log why they moved. States of older versions
+are never written anew: what was written once is read for ever, or refused by the name of its version.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from fireforge.base.preprocess import ImageSteps, Preprocess
-from fireforge.base.trial import DataRef, Trial
+from fireforge.base.trial import DataRef, Recipe, Trial
 from fireforge.nets.firenet import small_firenet
+from fireforge.train.checkpoint import VERSION, save_checkpoint
+from fireforge.train.course import Course, Part
+from fireforge.train.ema import Ema
+from fireforge.train.optimizer import make_optimizer
 from fireforge.train.recipe import small_images
 from fireforge.train.trial import run_trial
 
@@ -48,10 +56,44 @@ def recipe_digits() -> dict[str, float]:
     return {**losses, "val/loss epoch 3": metrics["val/loss"][-1]}
 
 
+def state_parts(number: float) -> dict[str, Any]:
+    """A small network, its optimizer and its average, all of whose numbers are this one; ints are 7."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    optimizer = make_optimizer(module, Recipe(epochs=5, optimizer="adamw"))
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    ema = Ema(module, 0.9)
+    slots = [value for each in optimizer.state.values() for value in each.values()]
+    with torch.no_grad():
+        for tensor in (*module.state_dict().values(), *ema.state.values(), *slots):
+            tensor.fill_(number if tensor.is_floating_point() else 7)
+    ema.steps = 9
+    return {"module": module, "optimizer": optimizer, "ema": ema}
+
+
+def state_course() -> Course:
+    """Within the fourth epoch."""
+    names = ("train/loss", "train/accuracy", "lr", "train/epoch", "val/loss", "val/accuracy", "val/epoch")
+    metrics = dict.fromkeys(names, (1.0, 2.0, 3.0))
+    part = Part(steps=5, seen=40, loss=1.25, right=30.0, rate=0.1)
+    return Course(epochs=3, metrics=metrics, seconds=4.5, stages={"forward": 1.5}, part=part, left_out=1, resumed=2)
+
+
+def state() -> None:
+    """States of a training as this version writes them, in a folder of their version's name."""
+    folder = FOLDER / f"state-{VERSION}"
+    shutil.rmtree(folder, ignore_errors=True)
+    save_checkpoint(folder, owner="golden", course=state_course(), parts=state_parts(0.5))
+
+
 GOLDEN: dict[str, Callable[[], dict[str, float]]] = {"recipe_digits": recipe_digits}
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or sorted(GOLDEN):
+    for name in sys.argv[1:] or sorted({*GOLDEN, "state"}):
+        if name == "state":
+            state()
+            continue
         text = json.dumps(GOLDEN[name](), indent=2)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         print(name, text)

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import random
+import re
+import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from fireforge.base import files
 from fireforge.base.errors import FireforgeError
 from fireforge.base.trial import Recipe
 from fireforge.base.value import sha256_of
@@ -20,6 +28,7 @@ from fireforge.train.course import Course, Part
 from fireforge.train.ema import Ema
 from fireforge.train.optimizer import make_optimizer
 
+GOLDEN = Path(__file__).parents[2] / "golden"
 THIRD = "state-000003-000000000"
 
 
@@ -223,3 +232,118 @@ def test_what_an_interrupted_write_left_is_removed(tmp_path: Path) -> None:
     load_checkpoint(tmp_path, owner="me", parts=parts_of(1))
     assert sorted(path.name for path in tmp_path.iterdir())[:1] == ["mine.tmp"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_version_is_read_for_ever() -> None:
+    """F16: a state that version 2 wrote; each of its numbers is 0.5, those that count are 7."""
+    script = runpy.run_path(str(GOLDEN / "regenerate.py"))
+    parts = script["state_parts"](-1.0)
+    assert load_checkpoint(GOLDEN / "state-2", owner="golden", parts=parts) == taken_up(script["state_course"](), 3)
+    found = numbers(parts)
+    assert len(found) > 30
+    assert found[-1] == 9
+    assert all((one == (0.5 if one.is_floating_point() else 7)).all() for one in found[:-1])
+
+
+def test_a_state_of_the_first_version_is_told_and_gives_way(tmp_path: Path) -> None:
+    """F16: version 1 had `checkpoint.json` and epoch-*.safetensors."""
+    for name in ("checkpoint.json", "epoch-000003.safetensors"):
+        (tmp_path / name).write_text("{}")
+    notes: list[str] = []
+    parts = parts_of(0)
+    found = load_checkpoint(tmp_path, owner="me", parts=parts, progress=lambda update: notes.append(update.note))
+    assert found == Course()
+    assert len(notes) == 1
+    assert notes[0].startswith("not used: ")
+    assert "version 1" in notes[0]
+    save_checkpoint(tmp_path, owner="me", course=course(1), parts=parts)
+    assert {path.stem for path in tmp_path.iterdir()} == {"state-000001-000000000"}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_file_that_the_disk_does_not_give_is_told_and_the_state_before_it_taken(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F12: an input/output error."""
+    saved(tmp_path, 3)
+    read, stat = Path.read_bytes, Path.stat
+
+    def fails(inner: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        def call(path: Path, **named: Any) -> Any:
+            if path.name == f"{THIRD}.{kind}" and not named:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return inner(path, **named)
+
+        return call
+
+    notes: list[str] = []
+    for name, inner in (("read_bytes", read), ("stat", stat)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, fails(inner))
+            found = load_checkpoint(
+                tmp_path, owner="me", parts=parts_of(1), progress=lambda update: notes.append(update.note)
+            )
+        assert found.epochs == (3 if (kind, name) == ("safetensors", "stat") else 2)
+    assert "Input/output error" in notes[0]
+    assert f"{THIRD}.{kind}" in notes[0]
+    assert load_checkpoint(tmp_path, owner="me", parts=parts_of(1)).epochs == 3  # nothing was removed
+
+
+def test_a_state_that_is_damaged_does_not_count_as_one_that_is_kept(tmp_path: Path) -> None:
+    """Fallen back and saved: the damaged one goes, so that the next damage finds a whole one before it."""
+    parts = saved(tmp_path, 3)
+    damage(tmp_path / f"{THIRD}.safetensors", "bit")
+    save_checkpoint(tmp_path, owner="me", course=course(4), parts=parts)
+    damage(tmp_path / "state-000004-000000000.safetensors", "bit")
+    assert load_checkpoint(tmp_path, owner="me", parts=parts_of(1)).epochs == 2
+
+
+@pytest.mark.parametrize("at", range(1, 21))
+def test_a_full_disk_leaves_the_state_before_it_and_says_what_is_needed(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F11: the disk is full at the n-th 200 bytes of what a state writes."""
+    parts = saved(tmp_path, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    step(parts)
+    with monkeypatch.context() as patch:
+        room = full_after(patch, 200 * (at - 1))
+        with pytest.raises(FireforgeError, match="CANNOT_WRITE") as raised:
+            save_checkpoint(tmp_path, owner="me", course=course(3), parts=parts)
+    assert room[0] < 0
+    assert raised.value.exit_code == 3
+    assert re.search(r"[0-9,]+ bytes are needed, [0-9,]+ are free", raised.value.what)
+    assert str(tmp_path / THIRD) in raised.value.where
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert load_checkpoint(tmp_path, owner="me", parts=parts_of(1)).epochs == 2
+    save_checkpoint(tmp_path, owner="me", course=course(3), parts=parts)  # there is room again
+    assert load_checkpoint(tmp_path, owner="me", parts=parts_of(1)).epochs == 3
+
+
+def full_after(patch: pytest.MonkeyPatch, room: int) -> list[int]:
+    """Files take so many bytes more, then the disk is full; the bytes that are left, below 0 once it was."""
+    left = [room]
+
+    class Stream(io.FileIO):
+        def write(self, data: Any) -> int:
+            data = memoryview(data).cast("B")
+            if len(data) > left[0]:
+                super().write(data[: max(0, left[0])])
+                left[0] = -1
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left[0] -= len(data)
+            return super().write(data)
+
+    def open_(path: Path, mode: str) -> Any:
+        return io.BufferedWriter(Stream(path, mode)) if "w" in mode else open(path, mode)
+
+    patch.setattr(files, "open", open_, raising=False)
+    return left
+
+
+def test_a_state_in_whose_way_a_folder_stands_is_one_error(tmp_path: Path) -> None:
+    parts = saved(tmp_path, 2)
+    (tmp_path / f"{THIRD}.safetensors").mkdir()
+    with pytest.raises(FireforgeError, match="CANNOT_WRITE"):
+        save_checkpoint(tmp_path, owner="me", course=course(3), parts=parts)
+    assert load_checkpoint(tmp_path, owner="me", parts=parts_of(1)).epochs == 2

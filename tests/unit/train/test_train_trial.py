@@ -34,7 +34,7 @@ from fireforge.train.feed import Ready, batches
 from fireforge.train.keeper import Keeper
 from fireforge.train.norms import refresh_norms
 from fireforge.train.shelf import Shelf
-from fireforge.train.trial import batching_of, make_ready, run_trial
+from fireforge.train.trial import batching_of, give_up_state, make_ready, run_trial
 from fireforge.train.weights import read_weights
 from fireforge.train.world import make_world
 
@@ -202,6 +202,7 @@ def test_a_training_cut_within_an_epoch_goes_on_to_the_same_bits(
     resumed = run(trial, tmp_path / "cut", progress=into(epochs))
     assert epochs == list(range(epoch, 5))  # the cut epoch is trained anew, whole ones are not
     assert same(run(trial, tmp_path / "whole"), resumed)
+    give_up_state(tmp_path / "cut", resumed)
     assert not state_of(tmp_path / "cut", trial).exists()
 
 
@@ -209,6 +210,7 @@ def test_a_cut_last_epoch_leaves_its_state(make_trial: MakeTrial, tmp_path: Path
     trial = make_trial()
     record = run(trial, tmp_path, deadline=Over(4, 2))
     assert len(record.metrics["train/loss"]) == trial.recipe.epochs
+    give_up_state(tmp_path, record)
     assert state_of(tmp_path, trial).exists()
 
 
@@ -284,7 +286,7 @@ def test_a_killed_process_is_taken_up_to_the_same_bits(make_trial: MakeTrial, tm
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not (tmp_path / "killed" / "trials").exists()
+    assert not list((tmp_path / "killed" / "trials").iterdir())
     epochs: list[float] = []
     resumed = run(trial, tmp_path / "killed", progress=into(epochs))
     assert epochs == [3, 4]
@@ -350,18 +352,26 @@ def test_another_trials_state_is_not_taken_up(make_trial: MakeTrial, tmp_path: P
     assert same(found, run(trial, tmp_path / "alone"))
 
 
-def test_an_unfinished_trial_keeps_its_state_beside_others_and_a_finished_one_gives_it_up(
+def test_an_unfinished_trial_keeps_its_state_beside_others_and_a_finished_one_can_give_it_up(
     make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     unfinished, finished = make_trial(), make_trial(seed=1)
     with pytest.raises(StopError):
         run(unfinished, tmp_path, progress=stop_after(2))
-    run(finished, tmp_path)
+    give_up_state(tmp_path, run(finished, tmp_path))
     assert not state_of(tmp_path, finished).exists()
     epochs: list[float] = []
     run(unfinished, tmp_path, progress=into(epochs))
     assert epochs == [3, 4]
-    assert not state_of(tmp_path, unfinished).exists()
+
+
+def test_a_finished_trial_whose_record_was_lost_is_not_trained_again(make_trial: MakeTrial, tmp_path: Path) -> None:
+    trial = make_trial()
+    record = run(trial, tmp_path)
+    epochs: list[float] = []
+    again = run(trial, tmp_path, progress=into(epochs))
+    assert epochs == [4]
+    assert same(record, again)
 
 
 def test_data_that_changed_is_refused(make_trial: MakeTrial, tiny_npz: Path, tmp_path: Path) -> None:
@@ -416,7 +426,9 @@ def test_until_the_end_and_beyond_is_a_whole_training(make_trial: MakeTrial, tmp
     trial = make_trial()
     whole = run(trial, tmp_path / "whole")
     for until in (4.0, 7.5):
-        assert same(whole, run(trial, tmp_path / str(until), until=until))
+        record = run(trial, tmp_path / str(until), until=until)
+        assert same(whole, record)
+        give_up_state(tmp_path / str(until), record)
         assert not state_of(tmp_path / str(until), trial).exists()
 
 
