@@ -84,9 +84,15 @@ def steps_per_epoch(count: int, batching: Batching) -> int:
 
 
 def batches(
-    pictures: Pictures, batching: Batching, *, epoch: int, world: World, clock: Stopwatch | None = None
+    pictures: Pictures,
+    batching: Batching,
+    *,
+    epoch: int,
+    world: World,
+    clock: Stopwatch | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch.
+    """One epoch, or what is left of it.
 
     Args:
       pictures: all of them, each comes once.
@@ -94,6 +100,7 @@ def batches(
       epoch: from 0; order and variation depend on (seed, epoch, sample id) only.
       world: where the batches go.
       clock: is told what collating, copying and varying take; None for nobody.
+      first: number of the epoch's batch to begin with; nothing is done for those before it.
 
     Yields:
       Inputs float32 (N, C, H, W), normalized, and targets float32 (N, K) that sum to 1.
@@ -106,7 +113,7 @@ def batches(
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
     pixels, labels = torch.from_numpy(pictures.pixels), torch.from_numpy(pictures.labels)
     steps = steps_per_epoch(len(order), batching)
-    for step in range(steps):
+    for step in range(first, steps):
         end = len(order) if step + 1 == steps else (step + 1) * batching.batch
         if clock is not None:
             clock.step()

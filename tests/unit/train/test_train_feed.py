@@ -142,3 +142,14 @@ def test_a_picture_is_varied_alike_among_all_and_among_some_and_from_a_mapped_fi
         np.testing.assert_allclose(found, whole[sample], rtol=0, atol=1e-3)
     assert all(np.array_equal(from_file[sample], found) for sample, found in whole.items())
     assert path.read_bytes() == before
+
+
+def test_an_epoch_that_begins_within_is_the_end_of_the_whole_one_bit_for_bit() -> None:
+    how = Batching(batch=3, classes=3, steps=STEPS, augment=Augment(shift_px=1, flip=True, mixup=0.2), seed=5)
+    whole = list(batches(numbered(11), how, epoch=1, world=CPU))
+    for first in range(len(whole) + 1):
+        rest = list(batches(numbered(11), how, epoch=1, world=CPU, first=first))
+        assert len(rest) == len(whole) - first
+        for (inputs, targets), (again, same) in zip(whole[first:], rest):
+            assert torch.equal(inputs, again)
+            assert torch.equal(targets, same)
