@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,8 +15,35 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import permutation
 from fireforge.base.trial import Augment
 from fireforge.train.augment import Moment, mix, vary
+from fireforge.train.render import Take
 from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.world import World
+
+
+class Source(Protocol):
+    """Where a training's pictures come from: `Pictures` in memory, or `fireforge.train.stream.Streamed`."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers, int64 (N,)."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Sample ids, int64 (N,)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: np.ndarray) -> Source:
+        """Some of the pictures."""
+
+    def rest(self, augment: Augment) -> Augment:
+        """What of a variation is left to be done on whole batches."""
+
+    def flow(self, plan: Sequence[np.ndarray], take: Take, clock: Stopwatch | None) -> Iterator[torch.Tensor]:
+        """Batches uint8 (N, C, H, W), one for each array of rows; the next one may overwrite the last."""
+
+    def close(self) -> None:
+        """Give back what was taken for it beside memory."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +63,23 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: np.ndarray) -> Pictures:
+        """Some of the pictures."""
+        return Pictures(self.pixels[rows], self.labels[rows], self.ids[rows])
+
+    def rest(self, augment: Augment) -> Augment:
+        """All of a variation is done on whole batches."""
+        return augment
+
+    def flow(self, plan: Sequence[np.ndarray], take: Take, clock: Stopwatch | None) -> Iterator[torch.Tensor]:
+        """Batches in the order of a plan; see `Source`."""
+        pixels = torch.from_numpy(self.pixels)
+        for rows in plan:
+            yield pixels[torch.from_numpy(rows)]
+
+    def close(self) -> None:
+        """There is nothing to be given back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
@@ -45,8 +90,13 @@ class Ready:
       val: pictures that are judged on; may hold none.
     """
 
-    train: Pictures
-    val: Pictures
+    train: Source
+    val: Source
+
+    def close(self) -> None:
+        """Give back what was taken for both beside memory."""
+        self.train.close()
+        self.val.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +134,7 @@ def steps_per_epoch(count: int, batching: Batching) -> int:
 
 
 def batches(
-    pictures: Pictures,
+    pictures: Source,
     batching: Batching,
     *,
     epoch: int,
@@ -99,7 +149,7 @@ def batches(
       batching: how.
       epoch: from 0; order and variation depend on (seed, epoch, sample id) only.
       world: where the batches go.
-      clock: is told what collating, copying and varying take; None for nobody.
+      clock: is told what feeding the network takes; None for nobody.
       first: number of the epoch's batch to begin with; nothing is done for those before it.
 
     Yields:
@@ -111,23 +161,25 @@ def batches(
         order = permutation(batching.seed, epoch, len(pictures))
     mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
-    pixels, labels = torch.from_numpy(pictures.pixels), torch.from_numpy(pictures.labels)
+    labels = torch.from_numpy(pictures.labels)
     steps = steps_per_epoch(len(order), batching)
-    for step in range(first, steps):
-        end = len(order) if step + 1 == steps else (step + 1) * batching.batch
+    ends = [*((step + 1) * batching.batch for step in range(first, steps - 1)), len(order)]
+    plan = [order[step * batching.batch : end] for step, end in zip(range(first, steps), ends)]
+    augment = None if batching.augment is None else pictures.rest(batching.augment)
+    flow = pictures.flow(plan, Take(seed=batching.seed, epoch=epoch, augment=batching.augment), clock)
+    for chosen in plan:
         if clock is not None:
             clock.step()
-        rows = torch.from_numpy(order[step * batching.batch : end])
-        inputs, targets = pixels[rows], F.one_hot(labels[rows], batching.classes)
+        inputs, targets = next(flow), F.one_hot(labels[torch.from_numpy(chosen)], batching.classes)
         lap("collate")
         inputs, targets = inputs.to(world.device).float(), targets.to(world.device).float()
         lap("copy")
-        if batching.augment is None or batching.augment == Augment():
+        if augment is None or augment == Augment():
             inputs = _resized(inputs, batching.steps.crop)
-        if batching.augment is not None:
-            moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[rows.numpy()])
-            inputs = vary(inputs, batching.augment, moment, size=batching.steps.crop)
-            inputs, targets = mix(inputs, targets, batching.augment, moment)
+        if augment is not None:
+            moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[chosen])
+            inputs = vary(inputs, augment, moment, size=batching.steps.crop)
+            inputs, targets = mix(inputs, targets, augment, moment)
         inputs.sub_(mean).div_(std)  # in place: the batch is a copy
         lap("augment")
         yield inputs, targets

@@ -8,7 +8,11 @@ from collections.abc import Mapping
 
 import torch
 
-STAGES = ("prepare", "collate", "copy", "augment", "forward", "backward", "update", "evaluate", "checkpoint")
+STAGES = (
+    *("prepare", "read", "decode", "wait", "collate", "copy", "augment"),
+    *("forward", "backward", "update", "evaluate", "checkpoint"),
+)
+BESIDE, LOOP = "feed/", "loop/"  # of keys that are no stages: what feeding took, and what the loop waited for a core
 EVERY = 20  # on an accelerator one step in so many is timed, and counts for all of them
 
 
@@ -28,6 +32,7 @@ class Stopwatch:
         self._steps = 0
         self._weight = 1
         self._last = 0.0
+        self._queue = waited_for_core()
         self.start()
 
     def start(self) -> None:
@@ -43,10 +48,21 @@ class Stopwatch:
           before: seconds by stage.
         """
         for stage, seconds in before.items():
-            self.seconds[stage] += seconds
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def beside(self, spent: Mapping[str, float]) -> None:
+        """Count what is no stage of the loop, such as the seconds of data workers, which pass while it works.
+
+        Args:
+          spent: seconds by name, which is kept as "feed/" and the name.
+        """
+        self.add({f"{BESIDE}{name}": seconds for name, seconds in spent.items()})
 
     def step(self) -> None:
         """Begin the stages of one batch."""
+        queue = waited_for_core()
+        self.add({f"{LOOP}queue": queue - self._queue})
+        self._queue = queue
         if self._waits is None:
             return
         timed = self._steps % EVERY == 0
@@ -71,3 +87,12 @@ class Stopwatch:
     def _wait(self) -> None:
         if self._waits is not None:
             torch.cuda.synchronize(self._waits)
+
+
+def waited_for_core() -> float:
+    """Seconds in which this thread could have run and others did; 0 where the system does not tell."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as stream:
+            return int(stream.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures decoded for one batch: read, decoded, cropped at random or cut as the steps say, mirrored, put in place."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from fireforge.base.errors import FireforgeError
+from fireforge.base.pixels import crop, decode, open_picture, orient, resize, to_channels
+from fireforge.base.preprocess import ImageSteps
+from fireforge.base.rng import uniform
+from fireforge.base.trial import Augment
+from fireforge.data.dataset import Content
+from fireforge.data.jpeg import FastJpeg
+from fireforge.train.augment import ASPECT, DRAWS, Moment
+from fireforge.train.stopwatch import waited_for_core
+
+Lap = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Take:
+    """When pictures are taken, and how they are varied; picklable and small.
+
+    Args:
+      seed: of the run.
+      epoch: from 0.
+      augment: crop_area and flip are used, the rest is done on the whole batch; None for pictures that are judged,
+        which Pillow decodes.
+    """
+
+    seed: int
+    epoch: int
+    augment: Augment | None = None
+
+
+class LostPicture(Exception):  # noqa: N818 - carries an error to where its picture has a name
+    """A picture that cannot be had.
+
+    Args:
+      sample: its id.
+      error: why.
+    """
+
+    def __init__(self, sample: int, error: FireforgeError) -> None:
+        super().__init__(sample, error)
+        self.sample = sample
+        self.error = error
+
+
+class Renderer:
+    """Makes the pictures of some samples ready, one after another; picklable.
+
+    A random crop takes its window from the whole upright picture and is resized with antialias, as Pillow would within
+    1 of 255; for it a large JPEG may be decoded smaller. Without one a picture is what the steps make of it, bit for bit.
+
+    Args:
+      read: content of the sample with an id; picklable.
+      steps: how it is made ready.
+    """
+
+    def __init__(self, read: Callable[[int], Content], steps: ImageSteps) -> None:
+        self._read = read
+        self._steps = steps
+        self._jpeg: FastJpeg | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle support: the decoder stays here."""
+        return (Renderer, (self._read, self._steps))
+
+    def fill(self, out: np.ndarray, ids: np.ndarray, take: Take, lap: Lap) -> None:
+        """Render pictures.
+
+        Args:
+          out: uint8 (N, C, H, W), filled.
+          ids: sample ids, int64 (N,).
+          take: when and how.
+          lap: is told when reading, decoding, augmenting and collating of each picture end.
+
+        Raises:
+          LostPicture: with the error of the first picture that cannot be read or decoded.
+        """
+        mirrored = np.zeros(len(ids), bool)
+        if take.augment is not None and take.augment.flip:
+            mirrored = Moment(seed=take.seed, epoch=take.epoch, ids=ids).mirrored().numpy()
+        shares = _shares(take, ids)
+        for row, sample in enumerate(ids.tolist()):
+            try:
+                content = self._read(sample)
+                lap("read")
+                picture = self._varied(content, take, shares[row] if shares is not None else None, lap)
+            except FireforgeError as error:
+                raise LostPicture(sample, error) from error
+            picture = torch.flip(picture, (2,)) if mirrored[row] else picture
+            lap("augment")
+            torch.from_numpy(out[row]).copy_(picture)
+            lap("collate")
+
+    def _varied(self, content: Content, take: Take, share: tuple[float, ...] | None, lap: Lap) -> torch.Tensor:
+        """One picture, uint8 (C, H, W), not mirrored."""
+        fast = take.augment is not None
+        if share is None:
+            image = self._whole(content, fast)
+            lap("decode")
+            return _tensor(crop(resize(image, self._steps), self._steps))
+        pixels, box = self._window(content, share)
+        lap("decode")
+        top, left, high, wide = box
+        cut = _tensor(pixels[top : top + high, left : left + wide]).permute(2, 0, 1)[None]
+        if (high, wide) != self._steps.crop:
+            cut = F.interpolate(cut, self._steps.crop, mode="bilinear", antialias=True, align_corners=False)
+        return cut[0].flip(0) if self._steps.order == "BGR" else cut[0]
+
+    def _whole(self, content: Content, fast: bool) -> Image.Image:
+        """A picture upright in the channels of the steps."""
+        if isinstance(content, bytes) and fast:
+            size = self._fast().size(content, where="")
+            pixels = None if size is None else self._fast().decode(content, size)
+            if pixels is not None:
+                return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        image = orient(decode(content, where="")) if isinstance(content, bytes) else open_picture(content)
+        return to_channels(image, self._steps)
+
+    def _window(self, content: Content, share: tuple[float, ...]) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+        """Pixels (H, W, C), and the window in them as (top, left, height, width)."""
+        size = self._fast().size(content, where="") if isinstance(content, bytes) else None
+        if size is not None and isinstance(content, bytes):
+            _, _, high, wide = _box(share, size)
+            least = [math.ceil(side * out / part) for side, out, part in zip(size, self._steps.crop, (high, wide))]
+            pixels = self._fast().decode(content, size, least=(least[0], least[1]))
+            if pixels is not None:
+                return pixels, _box(share, pixels.shape[:2])
+        if isinstance(content, np.ndarray) and content.ndim == 3 and self._steps.channels == content.shape[2] == 3:
+            pixels = content
+        else:
+            pixels = np.asarray(self._whole(content, fast=False))
+        pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
+        return pixels, _box(share, pixels.shape[:2])
+
+    def _fast(self) -> FastJpeg:
+        if self._jpeg is None:
+            self._jpeg = FastJpeg(self._steps.channels)
+        return self._jpeg
+
+
+class Spent:
+    """Seconds by stage of who renders, and what the processor did of them.
+
+    The keys are those of the stages; "core" for processor seconds, and "queue" for seconds in which the system let it
+    wait for a core.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+        self._core, self._queue = time.thread_time(), waited_for_core()
+
+    def lap(self, stage: str) -> None:
+        """End a stage of a picture."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+    def end(self) -> dict[str, float]:
+        """All of it."""
+        core, queue = time.thread_time() - self._core, waited_for_core() - self._queue
+        return {**self.seconds, "core": core, "queue": queue}
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor of an array; one that may not be written to, such as a mapped file, is copied."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _shares(take: Take, ids: np.ndarray) -> list[tuple[float, ...]] | None:
+    """Area, aspect, and place of each crop; None where there is none."""
+    if take.augment is None or take.augment.crop_area >= 1:
+        return None
+    drawn = [uniform(take.seed, take.epoch, ids, DRAWS.index(name)).tolist() for name in ("area", "aspect", "dy", "dx")]
+    least = take.augment.crop_area
+    return [
+        (least + (1 - least) * area, math.exp((aspect * 2 - 1) * math.log(ASPECT)), dy, dx)
+        for area, aspect, dy, dx in zip(*drawn)
+    ]
+
+
+def _box(share: tuple[float, ...], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """A window as (top, left, height, width) in whole pixels, not beyond the picture."""
+    area, aspect, dy, dx = share
+    pixels = area * size[0] * size[1]
+    high = min(size[0], max(1, round(math.sqrt(pixels / aspect))))
+    wide = min(size[1], max(1, round(math.sqrt(pixels * aspect))))
+    return int(dy * (size[0] - high + 1)), int(dx * (size[1] - wide + 1)), high, wide
