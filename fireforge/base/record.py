@@ -29,6 +29,9 @@ class RunRecord(Value):
       command: what can be run to get this again.
       error: why there are no weights, in one line; "" for a trial that went well.
       stages: of seconds["train"], those of each stage of a step, and of evaluation and checkpoints between epochs.
+        Names with "/" are no stages but what passed beside or within them, see `fireforge.base.feeding`.
+      workers: processes that decoded the pictures, 0 where the training did so itself; None where they were kept.
+      notes: what happened beside, in words, such as a data worker that died and was replaced.
     """
 
     trial: Trial
@@ -44,6 +47,8 @@ class RunRecord(Value):
     command: str = ""
     error: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    workers: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

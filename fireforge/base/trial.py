@@ -9,7 +9,7 @@ from typing import Literal
 from fireforge.base.cost import Cost
 from fireforge.base.preprocess import Preprocess
 from fireforge.base.spec import NetSpec
-from fireforge.base.value import Value
+from fireforge.base.value import Json, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +116,8 @@ class Trial(Value):
       threads: of one training on a CPU; rounding depends on it.
       pictures: of the training part that are used, evenly taken; 0 for all.
       val_pictures: of the validation part that are judged, likewise.
+      streamed: whether pictures are decoded anew in each epoch, so that random crops come from the pictures as they are
+        stored; a trial that does not say so is written as before there was such a thing.
     """
 
     spec: NetSpec
@@ -130,3 +132,11 @@ class Trial(Value):
     threads: int = 1
     pictures: int = 0
     val_pictures: int = 0
+    streamed: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        """As plain JSON; `streamed` only where it is true, so that older trials keep their digests."""
+        data = super().to_json()
+        if not self.streamed:
+            del data["streamed"]
+        return data

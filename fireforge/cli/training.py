@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fireforge.cli.options import AsJson, Batch, Data, Device, ModelPath, Out, Rate, Seed, say
+from fireforge.cli.options import AsJson, Batch, Data, Device, ModelPath, Out, Rate, Seed, Workers, say
 
 
 def build(
@@ -66,6 +66,7 @@ def train(
     image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    workers: Workers = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +78,9 @@ def train(
     from fireforge.train.memory import keep_freed
 
     keep_freed()
-    settings = Settings(net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size)
+    settings = Settings(
+        net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size, workers=workers
+    )
     with View(quiet=as_json) as view:
         record, folder = job(data, settings, out=out, progress=view)
     say(as_json, record.to_json(), tell.trained(record, folder))
@@ -91,6 +94,7 @@ def finetune(
     lr: Rate = None,
     seed: Seed = 0,
     device: Device = "auto",
+    workers: Workers = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +106,7 @@ def finetune(
     from fireforge.train.memory import keep_freed
 
     keep_freed()
-    settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device)
+    settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, workers=workers)
     with View(quiet=as_json) as view:
         found, folder = job(model, data, settings, out=out, progress=view)
     say(as_json, found.to_json(), tell.finetuned(found.record, folder, rows=found.begun.rows, seen=found.seen))

@@ -76,11 +76,25 @@ class PictureCache:
             raise FireforgeError("CANNOT_WRITE", "the pictures that were kept cannot be read", where=str(self._folder))
         return kept
 
-    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+    def samples(self, parts: tuple[str, ...]) -> tuple[Dataset, np.ndarray]:
+        """The data itself, for who reads the pictures anew each time.
+
+        Args:
+          parts: of "train", "val" and "test"; none for no pictures.
+
+        Returns:
+          The dataset, and the ids of the parts' samples, int64 (N,), rising.
+
+        Raises:
+          FireforgeError: DATA_CHANGED.
+        """
         if self._dataset is None:
             self._dataset = open_ref(self._ref)
-        ids = split(self._dataset, self._ref).ids(*parts)
-        return load_pixels(self._dataset, ids, steps), self._dataset.targets[ids], ids
+        return self._dataset, split(self._dataset, self._ref).ids(*parts) if parts else np.array([], np.int64)
+
+    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+        dataset, ids = self.samples(parts)
+        return load_pixels(dataset, ids, steps), dataset.targets[ids], ids
 
 
 @contextlib.contextmanager

@@ -94,11 +94,11 @@ class _Leader:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake)
         while True:
-            ready, _, _ = select.select([self._control, self._awake], [], [])
+            ready, _, _ = select.select([self._control.fileno(), self._awake], [], [])
             if self._awake in ready:
                 os.read(self._awake, 4096)
                 self._bury()
-            if self._control in ready:
+            if self._control.fileno() in ready:
                 message, pipes, _, _ = socket.recv_fds(self._control, HAND_BYTES, 2)
                 if not message:
                     return  # the parent is gone, and its workers' orders with it
@@ -121,7 +121,7 @@ class _Leader:
             code = 0
         except BrokenPipeError:
             code = 0  # nobody waits for the answer any more
-        except BaseException:  # the process ends here, whatever it was
+        except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(code)

@@ -61,7 +61,7 @@ class Renderer:
     """Makes the pictures of some samples ready, one after another; picklable.
 
     A random crop takes its window from the whole upright picture and is resized with antialias, as Pillow would within
-    1 of 255; for it a large JPEG may be decoded smaller. Without one a picture is what the steps make of it, bit for bit.
+    1 of 255; for it a large JPEG may be decoded smaller. Without one a picture is what the steps make of it.
 
     Args:
       read: content of the sample with an id; picklable.
@@ -153,15 +153,15 @@ class Renderer:
 
 
 class Spent:
-    """Seconds by stage of who renders, and what the processor did of them.
+    """Seconds by stage of who renders, and what became of them.
 
-    The keys are those of the stages; "core" for processor seconds, and "queue" for seconds in which the system let it
-    wait for a core.
+    The keys are those of the stages; "wall" for all seconds, "core" for those of the processor, and "queue" for those
+    in which the system let it wait for a core.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
+        self._first = self._last = time.perf_counter()
         self._core, self._queue = time.thread_time(), waited_for_core()
 
     def lap(self, stage: str) -> None:
@@ -173,7 +173,7 @@ class Spent:
     def end(self) -> dict[str, float]:
         """All of it."""
         core, queue = time.thread_time() - self._core, waited_for_core() - self._queue
-        return {**self.seconds, "core": core, "queue": queue}
+        return {**self.seconds, "wall": time.perf_counter() - self._first, "core": core, "queue": queue}
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

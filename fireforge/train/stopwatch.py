@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 import torch
 
+from fireforge.base.feeding import BESIDE
+
 STAGES = (
     *("prepare", "read", "decode", "wait", "collate", "copy", "augment"),
     *("forward", "backward", "update", "evaluate", "checkpoint"),
 )
-BESIDE, LOOP = "feed/", "loop/"  # of keys that are no stages: what feeding took, and what the loop waited for a core
+QUEUE = "loop/queue"  # seconds that the loop waited for a core: no stage, they lie within the stages
 EVERY = 20  # on an accelerator one step in so many is timed, and counts for all of them
 
 
@@ -61,7 +63,7 @@ class Stopwatch:
     def step(self) -> None:
         """Begin the stages of one batch."""
         queue = waited_for_core()
-        self.add({f"{LOOP}queue": queue - self._queue})
+        self.add({QUEUE: queue - self._queue})
         self._queue = queue
         if self._waits is None:
             return

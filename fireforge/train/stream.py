@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -36,18 +37,29 @@ class Streamed:
     """
 
     def __init__(self, dataset: Dataset, ids: np.ndarray, steps: ImageSteps, *, workers: int = 0) -> None:
-        self.labels = dataset.targets[ids]
-        self.ids = np.asarray(ids, np.int64)
         self._studio = _Studio(dataset, steps, workers)
+        self.ids = np.asarray(ids, np.int64)
+        self.labels = self._studio.targets[self.ids]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> Streamed:
         """Some of the pictures, rendered by the same workers."""
-        some = Streamed.__new__(Streamed)
-        some.labels, some.ids, some._studio = self.labels[rows], self.ids[rows], self._studio
-        return some
+        return self.beside(self.ids[rows])
+
+    def beside(self, ids: np.ndarray) -> Streamed:
+        """Other pictures of the same data, rendered by the same workers.
+
+        Args:
+          ids: sample ids, int64 (N,).
+
+        Returns:
+          The pictures, which end the workers when they are closed, as these do.
+        """
+        others = Streamed.__new__(Streamed)
+        others.labels, others.ids, others._studio = self._studio.targets[ids], ids, self._studio
+        return others
 
     def rest(self, augment: Augment) -> Augment:
         """What of a variation is left to be done on whole batches."""
@@ -74,6 +86,11 @@ class Streamed:
         except LostPicture as lost:
             raise studio.named(lost) from lost
 
+    @property
+    def workers(self) -> int:
+        """Processes that render."""
+        return self._studio.workers
+
     def deaths(self) -> list[str]:
         """Workers that died and were replaced, in words."""
         return self._studio.deaths
@@ -89,6 +106,7 @@ class _Studio:
     def __init__(self, dataset: Dataset, steps: ImageSteps, workers: int) -> None:
         self.workers = workers
         self.deaths: list[str] = []
+        self.targets = dataset.targets
         self._dataset = dataset
         self._renderer = Renderer(dataset.reader, steps)
         self._shape = (steps.channels, *steps.crop)
@@ -110,6 +128,7 @@ class _Studio:
             return
         picture = math.prod(self._shape)
         most = max(map(len, ids)) * picture
+        asked = time.perf_counter()
         hands, fresh = self._staff(most)
         owed: dict[int, int] = {}  # piece to its batch
         left = [0] * len(ids)  # pieces that a batch lacks
@@ -135,6 +154,8 @@ class _Studio:
                 hands.wait(done)
             if clock is not None:
                 clock.lap("prepare" if fresh and not step else "wait")
+                if fresh and not step:
+                    clock.beside({"begin": time.perf_counter() - asked})
             at = step % (AHEAD + 1) * most
             out = np.frombuffer(hands.memory, np.uint8, len(some) * picture, at)
             yield torch.from_numpy(out.reshape(len(some), *self._shape))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import shutil
 import time
@@ -23,12 +24,14 @@ from fireforge.base.trial import Trial
 from fireforge.data.cache import PictureCache
 from fireforge.nets.families import build_graph, fillers_of
 from fireforge.nets.module import GraphModule, arrays_of, initialise, load_arrays
-from fireforge.train.feed import Batching, Pictures, Ready
+from fireforge.train.feed import Batching, Pictures, Ready, Source
 from fireforge.train.loop import Keeping, Task, Watch, fit
+from fireforge.train.stream import Streamed
 from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.world import World, accelerator_name, make_world
 
 CHECKPOINT = "checkpoint"
+VAL_SHARE = 0.1  # of the memory that a validation part may take beside streamed pictures
 Reader = Callable[[Trial], Ready]  # takes a trial and gives the pictures that it is trained and judged on
 
 
@@ -42,6 +45,7 @@ def run_trial(
     deadline: Deadline | None = None,
     keep: bool = True,
     until: float = math.inf,
+    workers: int = 0,
 ) -> RunRecord:
     """Train what a trial describes and write its weights.
 
@@ -55,6 +59,8 @@ def run_trial(
       deadline: training stops after the batch in which it runs out, and not before the first.
       keep: whether the state is written, and taken up where there is one.
       until: epochs after which training stops, where an earlier run of the same trial was stopped by its deadline.
+      workers: processes that decode the pictures of a streamed trial, where they are not given; no number that is
+        trained depends on it.
 
     Returns:
       The record; its accuracy is that of the written weights on the validation part, its seconds["train"] count what
@@ -65,7 +71,8 @@ def run_trial(
     """
     start = time.monotonic()
     world = make_world(device)
-    pictures = ready if isinstance(ready, Ready) else (ready or make_ready)(trial)
+    make = ready if callable(ready) else functools.partial(make_ready, workers=workers)
+    pictures = ready if isinstance(ready, Ready) else make(trial)
     loaded = time.monotonic()
     with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
         module = GraphModule(build_graph(trial.spec))
@@ -78,7 +85,7 @@ def run_trial(
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest(), every=every)
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
-    with _threads(trial.threads, world):
+    with contextlib.closing(pictures), _threads(trial.threads, world):
         course = fit(module, task, keeping=keeping, watch=watch)
     weights = weights_path(folder, trial.digest())
     make_folder(weights.parent)
@@ -92,6 +99,8 @@ def run_trial(
         accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
         seconds={"data": loaded - start, "train": course.seconds, "finish": course.finish},
         stages=course.stages,
+        workers=pictures.train.workers if isinstance(pictures.train, Streamed) else None,
+        notes=tuple(pictures.train.deaths()) if isinstance(pictures.train, Streamed) else (),
         samples={"train": len(pictures.train), "val": len(pictures.val)},
         weights=str(weights.relative_to(folder)),
         weights_sha256=sha256,
@@ -150,12 +159,13 @@ def lost_trial(trial: Trial, error: FireforgeError) -> RunRecord:
     )
 
 
-def make_ready(trial: Trial, *, cache: Path | None = None) -> Ready:
+def make_ready(trial: Trial, *, cache: Path | None = None, workers: int = 0) -> Ready:
     """Read a trial's pictures.
 
     Args:
       trial: data, preprocess, parts and the variation's source size are used.
       cache: folder where pictures that were made ready before are read, and written for the next; None for none.
+      workers: processes that decode, where the trial is streamed.
 
     Returns:
       The training pictures (of all parts the trial trains on) and the validation pictures.
@@ -163,15 +173,25 @@ def make_ready(trial: Trial, *, cache: Path | None = None) -> Ready:
     Raises:
       FireforgeError: DATA_CHANGED, if the data is not what the trial was made for.
     """
-    return ready_from(PictureCache(cache, trial.data), trial)
+    return ready_from(PictureCache(cache, trial.data), trial, workers=workers)
 
 
-def ready_from(cache: PictureCache, trial: Trial) -> Ready:
+def ready_from(cache: PictureCache, trial: Trial, *, workers: int = 0) -> Ready:
     """A trial's pictures from a cache; see `make_ready`."""
-    steps = trial.preprocess.steps()
-    train = cache.pictures(trial.parts, kept_steps(steps, trial.recipe.augment.source_px))
-    val = cache.pictures(() if "val" in trial.parts else ("val",), steps)
-    return Ready(train=Pictures(*train), val=Pictures(*val))
+    steps, judged = trial.preprocess.steps(), () if "val" in trial.parts else ("val",)
+    if trial.streamed:
+        train = Streamed(*cache.samples(trial.parts), steps, workers=workers)
+        return Ready(train=train, val=_judged(cache, judged, steps, train))
+    kept = cache.pictures(trial.parts, kept_steps(steps, trial.recipe.augment.source_px))
+    return Ready(train=Pictures(*kept), val=Pictures(*cache.pictures(judged, steps)))
+
+
+def _judged(cache: PictureCache, parts: tuple[str, ...], steps: ImageSteps, train: Streamed) -> Source:
+    """The validation part beside streamed pictures: kept where there is room, since that changes none of its bits."""
+    _, ids = cache.samples(parts)
+    if len(ids) * math.prod((steps.channels, *steps.crop)) <= this_machine().memory_bytes * VAL_SHARE:
+        return Pictures(*cache.pictures(parts, steps))
+    return train.beside(ids)
 
 
 def kept_steps(steps: ImageSteps, source_px: int) -> ImageSteps:
