@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import shutil
 import time
@@ -45,7 +44,6 @@ def run_trial(
     deadline: Deadline | None = None,
     keep: bool = True,
     until: float = math.inf,
-    workers: int = 0,
 ) -> RunRecord:
     """Train what a trial describes and write its weights.
 
@@ -59,8 +57,6 @@ def run_trial(
       deadline: training stops after the batch in which it runs out, and not before the first.
       keep: whether the state is written, and taken up where there is one.
       until: epochs after which training stops, where an earlier run of the same trial was stopped by its deadline.
-      workers: processes that decode the pictures of a streamed trial, where they are not given; no number that is
-        trained depends on it.
 
     Returns:
       The record; its accuracy is that of the written weights on the validation part, its seconds["train"] count what
@@ -71,8 +67,7 @@ def run_trial(
     """
     start = time.monotonic()
     world = make_world(device)
-    make = ready if callable(ready) else functools.partial(make_ready, workers=workers)
-    pictures = ready if isinstance(ready, Ready) else make(trial)
+    pictures = ready if isinstance(ready, Ready) else (ready or make_ready)(trial)
     loaded = time.monotonic()
     with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
         module = GraphModule(build_graph(trial.spec))
@@ -165,7 +160,7 @@ def make_ready(trial: Trial, *, cache: Path | None = None, workers: int = 0) -> 
     Args:
       trial: data, preprocess, parts and the variation's source size are used.
       cache: folder where pictures that were made ready before are read, and written for the next; None for none.
-      workers: processes that decode, where the trial is streamed.
+      workers: processes that decode, where the trial is streamed; none of its numbers depends on it.
 
     Returns:
       The training pictures (of all parts the trial trains on) and the validation pictures.
