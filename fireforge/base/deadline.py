@@ -18,7 +18,7 @@ class Deadline:
     def __init__(self, seconds: float = math.inf, *, used: float = 0.0) -> None:
         self.seconds = seconds
         self._start = time.monotonic() - used
-        self._stopped = False
+        self._stopped = self._halted = False
         self._whole: Deadline | None = None
 
     def used(self) -> float:
@@ -40,6 +40,14 @@ class Deadline:
     def stopped(self) -> bool:
         """Whether `stop` was called, here or on what this is a part of."""
         return self._stopped or (self._whole is not None and self._whole.stopped())
+
+    def halt(self) -> None:
+        """Ask for an end that keeps what was begun, to go on with it later; safe where `stop` is."""
+        self._halted = True
+
+    def halted(self) -> bool:
+        """Whether `halt` was called, here or on what this is a part of."""
+        return self._halted or (self._whole is not None and self._whole.halted())
 
     def part(self, share: float) -> Deadline:
         """A deadline for a share of the time that is left.

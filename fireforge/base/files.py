@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from fireforge.base.errors import Exit, FireforgeError
@@ -39,7 +40,7 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, needed=len(data)) from error
     finally:
         with contextlib.suppress(OSError):  # after a success there is none, and the first error is the one to tell
             temporary.unlink()
@@ -150,9 +151,21 @@ def _check_kind(path: Path) -> None:
         raise OSError(errno.EINVAL, "a device or a pipe stands there, not a file")
 
 
-def cannot_write(path: Path, error: OSError) -> FireforgeError:
-    """The error for a file or folder that cannot be written, with the free space where it is known."""
+def cannot_write(path: Path, error: OSError, *, needed: int = 0) -> FireforgeError:
+    """The error for a file or folder that cannot be written.
+
+    Args:
+      path: of it.
+      error: what the system said.
+      needed: bytes that were to be written; 0 where that is not known.
+
+    Returns:
+      CANNOT_WRITE; on a full disk with what is needed and what is free.
+    """
     reason = error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and needed:
+        with contextlib.suppress(OSError):
+            reason += f": {needed:,} bytes are needed, {shutil.disk_usage(path.parent).free:,} are free"
     return FireforgeError("CANNOT_WRITE", reason, where=str(path), do="another --out", exit_code=Exit.ENVIRONMENT)
 
 

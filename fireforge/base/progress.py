@@ -22,6 +22,7 @@ class Update(Value):
       best_accuracy: of the best so far, on the validation part; None where this update does not tell.
       best_bytes: of the best so far, predicted or on disk; likewise.
       used_s: seconds of the whole work so far, those of earlier runs of it counted; likewise.
+      lasting: whether the note must be seen, and stays: a line of its own.
     """
 
     stage: str
@@ -32,6 +33,7 @@ class Update(Value):
     best_accuracy: float | None = None
     best_bytes: int | None = None
     used_s: float | None = None
+    lasting: bool = False
 
 
 class Progress(Protocol):

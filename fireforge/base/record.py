@@ -32,6 +32,8 @@ class RunRecord(Value):
         Names with "/" are no stages but what passed beside or within them, see `fireforge.base.feeding`.
       workers: processes that decoded the pictures, 0 where the training did so itself; None where they were kept.
       notes: what happened beside, in words, such as a data worker that died and was replaced.
+      steps: updates that were "taken", and those "left_out" since a gradient was not finite.
+      resumed: times that the training was taken up after an interruption.
     """
 
     trial: Trial
@@ -49,6 +51,8 @@ class RunRecord(Value):
     stages: dict[str, float] = field(default_factory=dict)
     workers: int | None = None
     notes: tuple[str, ...] = ()
+    steps: dict[str, int] = field(default_factory=dict)
+    resumed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

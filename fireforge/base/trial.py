@@ -57,7 +57,7 @@ class Recipe(Value):
       label_smoothing: share spread over all classes (Szegedy et al. 2016).
       ema: decay of the averaged weights at each step; 0 is off.
       augment: variation of the pictures.
-      precision: "float32", or autocast to "bfloat16".
+      precision: "float32", or autocast to "bfloat16" or "float16"; in the latter the loss is scaled.
       layout: of pictures and weights in memory; the numbers differ by rounding, and by what a dropout drops; where
         the device's kernels are not sound in it, the other one is taken.
       compile: whether torch.compile makes the training's kernels.
@@ -74,7 +74,7 @@ class Recipe(Value):
     label_smoothing: float = 0.0
     ema: float = 0.0
     augment: Augment = Augment()
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     compile: bool = False
 

@@ -76,6 +76,22 @@ class PictureCache:
             raise FireforgeError("CANNOT_WRITE", "the pictures that were kept cannot be read", where=str(self._folder))
         return kept
 
+    def where(self, sample_id: int) -> str:
+        """The place of a sample, for messages.
+
+        Args:
+          sample_id: as in the ids of `pictures`.
+
+        Returns:
+          Source and name.
+        """
+        return self._open().where(sample_id)
+
+    def _open(self) -> Dataset:
+        if self._dataset is None:
+            self._dataset = open_ref(self._ref)
+        return self._dataset
+
     def samples(self, parts: tuple[str, ...]) -> tuple[Dataset, np.ndarray]:
         """The data itself, for who reads the pictures anew each time.
 
@@ -88,9 +104,8 @@ class PictureCache:
         Raises:
           FireforgeError: DATA_CHANGED.
         """
-        if self._dataset is None:
-            self._dataset = open_ref(self._ref)
-        return self._dataset, split(self._dataset, self._ref).ids(*parts) if parts else np.array([], np.int64)
+        dataset = self._open()
+        return dataset, split(dataset, self._ref).ids(*parts) if parts else np.array([], np.int64)
 
     def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
         dataset, ids = self.samples(parts)

@@ -65,7 +65,7 @@ class Finetuned(Value):
 def finetune(
     model: str | Path, data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
 ) -> tuple[Finetuned, Path]:
-    """Train a model on; the same call on the same folder resumes after the last whole epoch.
+    """Train a model on; the same call on the same folder goes on from the last state.
 
     Where the data's classes are not the model's, in its order, the last layer gets a row for each of them: the model's
     own rows where it knows all of them by name, otherwise rows that are fitted to what the layer sees. Numbers are no

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C once ends the search with the best so far; twice stops, and the same command goes on from there."""
+"""Ctrl-C once ends a search with the best so far and a training with its state; twice stops; both can go on."""
 
 from __future__ import annotations
 
@@ -44,6 +44,38 @@ def ends_early(clock: Deadline, crew: Crew | None = None) -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is first or not _is_ours(before):
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def halts(clock: Deadline) -> Iterator[None]:
+    """While this lasts, the first SIGINT or SIGTERM halts the clock; the second is what it is without this.
+
+    Args:
+      clock: of a training, which keeps its state at its next step and ends.
+
+    Yields:
+      Nothing. Outside the main thread, where Python takes no signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        put_back()
+        print("\nkeeping the state at the next step; once more stops at once", file=sys.stderr)
+        clock.halt()
+
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        put_back()
 
 
 def _is_ours(handler: object) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from fireforge.base.deadline import Deadline
 from fireforge.base.errors import lookup
 from fireforge.base.graph import Graph
 from fireforge.base.progress import Progress, silent
@@ -17,6 +18,7 @@ from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.feeding import is_streamed, workers_of
 from fireforge.jobs.folder import RunFolder, default_folder
+from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
@@ -29,7 +31,7 @@ from fireforge.train.trial import ready_from, run_trial
 def train(
     data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
 ) -> tuple[RunRecord, Path]:
-    """Train a network; the same call on the same folder resumes after the last whole epoch.
+    """Train a network; the same call on the same folder goes on from the last state, at most half a minute back.
 
     Args:
       data: what `fireforge.data.open.open_dataset` takes.
@@ -77,7 +79,9 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, settings: Settings, *,
     if record is None:
         workers = workers_of(run, trial, scene, settings) if trial.streamed else 0
         ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial, workers=workers)
-        record = run_trial(trial, folder=run.path, ready=ready, device=settings.device, progress=progress)
+        clock, device = Deadline(), settings.device
+        with halts(clock):
+            record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress, deadline=clock)
         record = record.replace(command=command_line())
         run.journal.append("trial", record.to_json())
     keep_winner(run, record)

@@ -70,7 +70,9 @@ class View:
         Args:
           update: where the work stands.
         """
-        if self._quiet:
+        if update.lasting:
+            self._say(update.note)
+        if self._quiet or update.lasting:
             return
         now = time.monotonic()
         self._rate.see(update, now)
@@ -81,6 +83,13 @@ class View:
             self._used = (update.used_s, now)
         if self._live is None:
             self._print(update, now)
+
+    def _say(self, note: str) -> None:
+        """A line that stays, also where nothing else is shown: what is told is no part of the result."""
+        if self._live is not None:
+            self._live.console.print(Text(note))
+        else:
+            print(note, file=sys.stderr, flush=True)
 
     def panel(self) -> RenderableType:
         """What stands on the terminal now."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,10 +88,12 @@ class Ready:
     Args:
       train: pictures that are trained on.
       val: pictures that are judged on; may hold none.
+      where: the place of the sample with an id, for messages.
     """
 
     train: Source
     val: Source
+    where: Callable[[int], str] = "sample {}".format
 
     def close(self) -> None:
         """Give back what was taken for both beside memory."""
@@ -133,6 +135,22 @@ def steps_per_epoch(count: int, batching: Batching) -> int:
     return -(-count // batching.batch) - alone
 
 
+def ids_of(pictures: Source, batching: Batching, *, epoch: int, step: int) -> np.ndarray:
+    """Which pictures a batch holds.
+
+    Args:
+      pictures: all of them.
+      batching: how they become batches.
+      epoch: from 0.
+      step: from 0, within the epoch.
+
+    Returns:
+      Their sample ids, int64 (n,).
+    """
+    ids: np.ndarray = pictures.ids[_rows(_order(len(pictures), batching, epoch), batching, step)]
+    return ids
+
+
 def batches(
     pictures: Source,
     batching: Batching,
@@ -156,15 +174,12 @@ def batches(
       Inputs float32 (N, C, H, W), normalized, and targets float32 (N, K) that sum to 1.
     """
     lap = clock.lap if clock is not None else _nobody
-    order = np.arange(len(pictures))
-    if batching.augment is not None:
-        order = permutation(batching.seed, epoch, len(pictures))
+    order = _order(len(pictures), batching, epoch)
     mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
     labels = torch.from_numpy(pictures.labels)
     steps = steps_per_epoch(len(order), batching)
-    ends = [*((step + 1) * batching.batch for step in range(first, steps - 1)), len(order)]
-    plan = [order[step * batching.batch : end] for step, end in zip(range(first, steps), ends)]
+    plan = [_rows(order, batching, step) for step in range(first, steps)]
     augment = None if batching.augment is None else pictures.rest(batching.augment)
     flow = pictures.flow(plan, Take(seed=batching.seed, epoch=epoch, augment=batching.augment), clock)
     for chosen in plan:
@@ -183,6 +198,17 @@ def batches(
         inputs.sub_(mean).div_(std)  # in place: the batch is a copy
         lap("augment")
         yield inputs, targets
+
+
+def _order(count: int, batching: Batching, epoch: int) -> np.ndarray:
+    """Rows of the pictures in the order of an epoch: mixed in training alone."""
+    return np.arange(count) if batching.augment is None else permutation(batching.seed, epoch, count)
+
+
+def _rows(order: np.ndarray, batching: Batching, step: int) -> np.ndarray:
+    """Rows of one batch; the last one takes what is left."""
+    last = step + 1 == steps_per_epoch(len(order), batching)
+    return order[step * batching.batch : None if last else (step + 1) * batching.batch]
 
 
 def _nobody(stage: str) -> None:

@@ -9,18 +9,14 @@ from fireforge.base.graph import Graph
 from fireforge.base.infer import infer
 from fireforge.base.trial import Recipe
 from fireforge.nets.module import GraphModule, initialise
-from fireforge.train.ema import Ema
-from fireforge.train.kernels import forward_of, making
-from fireforge.train.layout import layout_of
-from fireforge.train.loop import train_step
-from fireforge.train.optimizer import make_optimizer
-from fireforge.train.stopwatch import Stopwatch
+from fireforge.train.kernels import making
+from fireforge.train.step import make_tools, train_step
 
 STEPS = 2  # the optimizer's state is there from the second one on
 
 
 def rehearse(graph: Graph, recipe: Recipe, *, steps: int = STEPS) -> None:
-    """Make module, optimizer and a batch on the CPU, train some steps as `fireforge.train.loop` does, forget all.
+    """Make module, optimizer and a batch on the CPU, train some steps as `fireforge.train.step` does, forget all.
 
     Args:
       graph: one input (N, ...), the first output (N, K).
@@ -30,20 +26,16 @@ def rehearse(graph: Graph, recipe: Recipe, *, steps: int = STEPS) -> None:
     module = GraphModule(graph)
     initialise(module, 0)
     module.train()
-    module.to(memory_format=layout_of(recipe))  # type: ignore[call-overload]  # torch's stubs leave it out
-    optimizer = make_optimizer(module, recipe)
-    ema = Ema(module, recipe.ema) if recipe.ema else None
-    forward = forward_of(module, recipe)
+    tools = make_tools(module, recipe, torch.device("cpu"))
     sizes = [int(size) for size in graph.inputs[0].shape[1:]]
     inputs = torch.randn(recipe.batch, *sizes, generator=torch.Generator().manual_seed(0))
     targets = torch.zeros(recipe.batch, _classes(graph))
     targets[:, 0] = 1
-    clock = Stopwatch(inputs.device)
     for _ in range(steps):
         with making(recipe):
-            train_step(forward, optimizer, (inputs, targets), rate=1e-4, recipe=recipe, clock=clock)
-        if ema is not None:
-            ema.update(module)
+            train_step(tools, (inputs, targets), rate=1e-4, recipe=recipe)
+        if tools.ema is not None:
+            tools.ema.update(module)
 
 
 def _classes(graph: Graph) -> int:

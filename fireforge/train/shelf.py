@@ -37,7 +37,7 @@ class Shelf:
             self._held = None  # two sets never lie in memory at once
             self._held = (key, make_ready(trial, cache=self._cache))
         held = self._held[1]
-        return Ready(train=some(held.train, trial.pictures), val=some(held.val, trial.val_pictures))
+        return Ready(train=some(held.train, trial.pictures), val=some(held.val, trial.val_pictures), where=held.where)
 
 
 def some(pictures: Source, most: int) -> Source:

@@ -23,9 +23,11 @@ from fireforge.base.trial import Trial
 from fireforge.data.cache import PictureCache
 from fireforge.nets.families import build_graph, fillers_of
 from fireforge.nets.module import GraphModule, arrays_of, initialise, load_arrays
-from fireforge.train.feed import Batching, Pictures, Ready, Source
-from fireforge.train.loop import Keeping, Task, Watch, fit
+from fireforge.train.course import Course
+from fireforge.train.feed import Batching, Pictures, Ready, Source, steps_per_epoch
+from fireforge.train.loop import fit
 from fireforge.train.stream import Streamed
+from fireforge.train.task import Keeping, Task, Watch
 from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.world import World, accelerator_name, make_world
 
@@ -54,7 +56,8 @@ def run_trial(
       ready: the trial's pictures where the caller has them at hand, or who gives them; None for `make_ready`.
       device: see `fireforge.train.world.make_world`.
       progress: receives one update an epoch.
-      deadline: training stops after the batch in which it runs out, and not before the first.
+      deadline: training stops after the batch in which it runs out, and not before the first; where it is halted, the
+        state is kept and the training ends by a KeyboardInterrupt.
       keep: whether the state is written, and taken up where there is one.
       until: epochs after which training stops, where an earlier run of the same trial was stopped by its deadline.
 
@@ -78,7 +81,7 @@ def run_trial(
     state = Path(folder) / CHECKPOINT / trial.digest()[:12]
     task = Task(recipe=trial.recipe, ready=pictures, batching=batching_of(trial), world=world)
     every = max(1, trial.recipe.epochs // 20)
-    keeping = Keeping(folder=state if keep else None, owner=trial.digest(), every=every)
+    keeping = Keeping(folder=state if keep else None, owner=trial.digest())
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
     with contextlib.closing(pictures), _threads(trial.threads, world):
         course = fit(module, task, keeping=keeping, watch=watch)
@@ -90,18 +93,27 @@ def run_trial(
     return RunRecord(
         trial=trial,
         trial_digest=trial.digest(),
-        metrics={name: tuple(numbers) for name, numbers in course.metrics.items()},
+        metrics=course.metrics,
         accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
         seconds={"data": loaded - start, "train": course.seconds, "finish": course.finish},
         stages=course.stages,
         workers=pictures.train.workers if isinstance(pictures.train, Streamed) else None,
         notes=tuple(pictures.train.deaths()) if isinstance(pictures.train, Streamed) else (),
+        steps=_steps(course, pictures, task.batching),
+        resumed=course.resumed,
         samples={"train": len(pictures.train), "val": len(pictures.val)},
         weights=str(weights.relative_to(folder)),
         weights_sha256=sha256,
         hardware=this_machine(accelerator=accelerator_name(world)),
         versions=versions(),
     )
+
+
+def _steps(course: Course, pictures: Ready, batching: Batching) -> dict[str, int]:
+    """Updates that were taken and left out."""
+    each = steps_per_epoch(len(pictures.train), batching)
+    done = int(course.epochs) * each + (course.part.steps if course.part else 0)
+    return {"taken": done - course.left_out, "left_out": course.left_out}
 
 
 @contextlib.contextmanager
@@ -176,9 +188,9 @@ def ready_from(cache: PictureCache, trial: Trial, *, workers: int = 0) -> Ready:
     steps, judged = trial.preprocess.steps(), () if "val" in trial.parts else ("val",)
     if trial.streamed:
         train = Streamed(*cache.samples(trial.parts), steps, workers=workers)
-        return Ready(train=train, val=_judged(cache, judged, steps, train))
+        return Ready(train=train, val=_judged(cache, judged, steps, train), where=cache.where)
     kept = cache.pictures(trial.parts, kept_steps(steps, trial.recipe.augment.source_px))
-    return Ready(train=Pictures(*kept), val=Pictures(*cache.pictures(judged, steps)))
+    return Ready(train=Pictures(*kept), val=Pictures(*cache.pictures(judged, steps)), where=cache.where)
 
 
 def _judged(cache: PictureCache, parts: tuple[str, ...], steps: ImageSteps, train: Streamed) -> Source:

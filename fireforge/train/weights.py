@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def read_weights(path: Path, *, sha256: str = "") -> dict[str, np.ndarray]:
       FireforgeError: NO_FILE, or BAD_WEIGHTS if the file is damaged or another than the record says.
     """
     data = read_bytes(path)
-    if sha256 and sha256_of_file(path) != sha256:
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise FireforgeError("BAD_WEIGHTS", "the checksum differs from the record's", where=str(path))
     try:
         return load(data)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,19 @@ from torch import nn
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.trial import Recipe
-from fireforge.train.checkpoint import INDEX, Course, load_checkpoint, save_checkpoint
+from fireforge.base.value import sha256_of
+from fireforge.train import checkpoint
+from fireforge.train.checkpoint import load_checkpoint, save_checkpoint
+from fireforge.train.course import Course, Part
 from fireforge.train.ema import Ema
 from fireforge.train.optimizer import make_optimizer
 
+THIRD = "state-000003-000000000"
 
-def parts_of(seed: int, optimizer: str = "adamw") -> dict[str, object]:
+
+def parts_of(seed: int, optimizer: str = "adamw", width: int = 2) -> dict[str, object]:
     torch.manual_seed(seed)
-    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    module = nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width, 2))
     recipe = Recipe.from_json({"epochs": 3, "optimizer": optimizer, "lr": 0.1})
     return {"module": module, "optimizer": make_optimizer(module, recipe), "ema": Ema(module, 0.9)}
 
@@ -44,9 +50,14 @@ def numbers(parts: dict[str, object]) -> list[torch.Tensor]:
     return [*module.values(), *slots, *ema.state.values(), torch.tensor(ema.steps)]
 
 
-def course(epochs: int) -> Course:
-    """2.5 seconds and a loss of 0.1 an epoch."""
-    return Course(epochs=epochs, metrics={"loss": [0.1] * epochs}, seconds=2.5 * epochs)
+def course(epochs: int, steps: int = 0) -> Course:
+    """2.5 seconds and a loss of 0.1 an epoch; numbers that float32 cannot hold, within an epoch."""
+    part = Part(steps=steps, seen=8 * steps, loss=0.1, right=3.0, rate=1e-3) if steps else None
+    return Course(epochs=epochs, metrics={"loss": (0.1,) * epochs}, seconds=2.5 * epochs, part=part, left_out=1)
+
+
+def taken_up(course: Course, times: int = 1) -> Course:
+    return course.replace(resumed=times)
 
 
 def saved(folder: Path, epochs: int, optimizer: str = "adamw") -> dict[str, object]:
@@ -61,7 +72,7 @@ def saved(folder: Path, epochs: int, optimizer: str = "adamw") -> dict[str, obje
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_every_number_comes_back_and_the_next_step_is_the_same(tmp_path: Path, optimizer: str) -> None:
     parts, other = saved(tmp_path, 2, optimizer), parts_of(1, optimizer)
-    assert load_checkpoint(tmp_path, owner="me", parts=other) == course(2)
+    assert load_checkpoint(tmp_path, owner="me", parts=other) == taken_up(course(2))
     for _ in range(2):
         one, two = numbers(parts), numbers(other)
         assert len(one) == len(two) > 15
@@ -70,10 +81,22 @@ def test_every_number_comes_back_and_the_next_step_is_the_same(tmp_path: Path, o
         step(other)
 
 
-def test_two_states_are_kept_and_nothing_else(tmp_path: Path) -> None:
-    saved(tmp_path, 4)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [INDEX, "epoch-00003.safetensors", "epoch-00004.safetensors"]
+def test_states_within_an_epoch_lie_between_those_of_whole_ones(tmp_path: Path) -> None:
+    parts = parts_of(0)
+    for one in (course(9), course(9, 80), course(9, 1000), course(10), course(10, 7)):
+        save_checkpoint(tmp_path, owner="me", course=one, parts=parts)
+        assert load_checkpoint(tmp_path, owner="me", parts=parts_of(1)) == taken_up(one)
+
+
+def test_the_last_ones_are_kept_and_nothing_else(tmp_path: Path) -> None:
+    parts = saved(tmp_path, 4)
+    for kept in (2, 3):
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == sorted(f"state-{n:06d}-000000000.{s}" for n in range(5 - 2, 3 + kept) for s in TYPES)
+        save_checkpoint(tmp_path, owner="me", course=course(5), parts=parts, kept=3)
+
+
+TYPES = ("json", "safetensors")
 
 
 def test_nothing_or_anothers_state_is_a_start_from_nothing(tmp_path: Path) -> None:
@@ -84,7 +107,7 @@ def test_nothing_or_anothers_state_is_a_start_from_nothing(tmp_path: Path) -> No
     assert load_checkpoint(tmp_path, owner="another", parts=parts) == Course()
     assert all(torch.equal(a, b) for a, b in zip(before, numbers(parts)))
     save_checkpoint(tmp_path, owner="another", course=course(1), parts=parts)
-    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-00001.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"state-000001-000000000.{one}" for one in TYPES]
 
 
 def damage(path: Path, how: str) -> None:
@@ -95,46 +118,108 @@ def damage(path: Path, how: str) -> None:
         data[-9] ^= 1
     path.unlink()
     if how != "gone":
-        path.write_bytes(data)
+        path.write_bytes(b"" if how == "empty" else b"[1]" if how == "list" else data)
 
 
-@pytest.mark.parametrize("how", ["cut", "bit", "gone"])
-def test_a_damaged_newest_state_is_told_and_the_one_before_it_taken(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *(("safetensors", how) for how in ("cut", "bit", "gone")),
+        *(("json", how) for how in ("cut", "bit", "empty", "list")),
+    ],
+)
+def test_a_damaged_newest_state_is_told_and_the_one_before_it_taken(tmp_path: Path, kind: str, how: str) -> None:
     saved(tmp_path, 3)
-    damage(tmp_path / "epoch-00003.safetensors", how)
+    damage(tmp_path / f"{THIRD}.{kind}", how)
     notes: list[str] = []
     parts = parts_of(1)
     found = load_checkpoint(tmp_path, owner="me", parts=parts, progress=lambda update: notes.append(update.note))
-    assert found == course(2)
-    assert len(notes) == 1
-    assert "epoch-00003.safetensors" in notes[0]
+    assert found == taken_up(course(2))
+    assert len(notes) == 2
+    assert notes[0].startswith("not used: ")
+    assert f"{THIRD}.{kind}" in notes[0]
+    assert notes[1] == "goes on after epoch 2"
     step(parts)
     whole = saved(tmp_path / "whole", 3)
     assert all(torch.equal(a, b) for a, b in zip(numbers(whole), numbers(parts)))
+    save_checkpoint(tmp_path, owner="me", course=course(2, 5), parts=parts)  # the damaged one gives way
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["state-000002-000000000", "state-000002-000000005"]
 
 
+@pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("how", ["cut", "bit"])
-def test_without_a_whole_state_the_file_is_refused_by_name(tmp_path: Path, how: str) -> None:
+def test_without_a_whole_state_the_newest_file_is_refused_by_name(tmp_path: Path, how: str, kind: str) -> None:
     saved(tmp_path, 2)
-    for path in tmp_path.glob("epoch-*"):
+    for path in tmp_path.glob(f"*.{kind}"):
         damage(path, how)
     parts = parts_of(1)
     before = [value.clone() for value in numbers(parts)]
     with pytest.raises(FireforgeError) as raised:
         load_checkpoint(tmp_path, owner="me", parts=parts)
     assert raised.value.code == "BAD_WEIGHTS"
-    assert raised.value.where == str(tmp_path / "epoch-00002.safetensors")
+    assert raised.value.where == str(tmp_path / f"state-000002-000000000.{kind}")
     assert all(torch.equal(a, b) for a, b in zip(before, numbers(parts)))
 
 
-@pytest.mark.parametrize("how", ["cut", "number", "empty", "list"])
-def test_a_damaged_index_is_refused_by_name(tmp_path: Path, how: str) -> None:
+def test_each_flipped_bit_and_each_cut_is_found(tmp_path: Path) -> None:
+    """F13 and F14: 64 lengths and 1,000 bits of the newest state's files; the one before it is taken each time."""
     saved(tmp_path, 2)
-    path = tmp_path / INDEX
-    text = path.read_text()
-    changed = {"cut": text[:-20], "number": text.replace("0.1", "0.3", 1), "empty": "", "list": json.dumps([1])}[how]
-    assert changed != text
-    path.write_text(changed)
+    paths = [tmp_path / f"state-000002-000000000.{kind}" for kind in TYPES]
+    draw = random.Random(6)
+    parts = parts_of(1)
+    for path in paths:
+        whole = path.read_bytes()
+        cuts = [whole[: len(whole) * part // 64] for part in range(64)]
+        flips = []
+        for _ in range(500):
+            data = bytearray(whole)
+            data[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+            flips.append(bytes(data))
+        for data in (*cuts, *flips):
+            path.write_bytes(data)
+            assert load_checkpoint(tmp_path, owner="me", parts=parts).epochs == 1
+        path.write_bytes(whole)
+    assert load_checkpoint(tmp_path, owner="me", parts=parts).epochs == 2
+
+
+def test_a_state_of_another_network_lists_what_differs_and_changes_nothing(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, owner="me", course=course(1), parts=parts_of(0, width=3))
+    parts = parts_of(1)
+    before = [value.clone() for value in numbers(parts)]
     with pytest.raises(FireforgeError) as raised:
-        load_checkpoint(tmp_path, owner="me", parts=parts_of(1))
-    assert (raised.value.code, raised.value.where) == ("BAD_WEIGHTS", str(path))
+        load_checkpoint(tmp_path, owner="me", parts=parts)
+    assert "0.weight is (3, 1, 3, 3), not (2, 1, 3, 3)" in raised.value.what
+    assert all(torch.equal(a, b) for a, b in zip(before, numbers(parts)))
+
+
+def test_a_state_of_another_version_and_one_that_names_another_file_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    path = tmp_path / "state-000001-000000000.json"
+    plain = json.loads(path.read_text())["state"]
+    for change, said in (
+        ({"version": 3}, "a state of version 3"),
+        ({"file": "../x.safetensors"}, "belongs to another file"),
+        ({"threads": "two"}, "damaged"),
+    ):
+        changed = plain | change
+        path.write_text(json.dumps({"state": changed, "sha256": sha256_of(changed)}))
+        with pytest.raises(FireforgeError, match=said):
+            load_checkpoint(tmp_path, owner="me", parts=parts_of(1))
+
+
+def test_other_threads_and_another_torch_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, 1)
+    monkeypatch.setattr(checkpoint, "versions", lambda: {"torch": "9.9"})
+    notes: list[str] = []
+    load_checkpoint(tmp_path, owner="me", parts=parts_of(1), progress=lambda update: notes.append(update.note))
+    assert "bits will differ" in notes[0]
+    assert "torch 9.9" not in notes[0].partition("now")[0]
+
+
+def test_what_an_interrupted_write_left_is_removed(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    (tmp_path / ".state-000002-000000000.safetensors.123.tmp").write_bytes(b"half")
+    (tmp_path / "mine.tmp").write_bytes(b"not ours")
+    load_checkpoint(tmp_path, owner="me", parts=parts_of(1))
+    assert sorted(path.name for path in tmp_path.iterdir())[:1] == ["mine.tmp"]
+    assert len(list(tmp_path.iterdir())) == 3

@@ -77,7 +77,8 @@ from fireforge.nets.families import build_graph
 from fireforge.nets.module import GraphModule, initialise
 from fireforge.nets.resnet import small_resnet
 from fireforge.train.feed import Batching, Pictures, Ready
-from fireforge.train.loop import Keeping, Task, Watch, fit
+from fireforge.train.loop import fit
+from fireforge.train.task import Keeping, Task, Watch
 from fireforge.train.world import make_world
 import numpy as np
 torch.set_num_threads(1)

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import fireforge.train.feed as feed
+import fireforge.train.keeper as keeper
 import fireforge.train.loop as loop
+import fireforge.train.step as step
 from fireforge.base.preprocess import ImageSteps, Preprocess
 from fireforge.base.record import RunRecord
 from fireforge.base.trial import Augment, DataRef, Recipe, Trial
@@ -42,14 +44,14 @@ def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
 # what is slowed for each stage, and how often the stage calls it in two epochs of 10 batches; the last look at the
 # validation part, after the training, belongs to no stage
 PLACES = {
-    "prepare": (loop, "make_optimizer", 1),
+    "prepare": (step, "make_optimizer", 1),
     "collate": (feed, "permutation", 2),
     "augment": (feed, "vary", 20),
-    "forward": (loop, "_precision", 20),
+    "forward": (step, "_precision", 20),
     "backward": (torch.autograd, "backward", 20),
     "update": (torch.optim.SGD, "step", 20),
     "evaluate": (loop, "_judge_val", 1),
-    "checkpoint": (loop, "save_checkpoint", 2),
+    "checkpoint": (keeper, "save_checkpoint", 1),
 }
 
 

@@ -153,14 +153,14 @@ def test_a_worker_ends_within_a_second_of_its_parent_in_the_middle_of_an_epoch(
         while not said.exists() or "record" not in said.read_text():
             assert time.monotonic() < until
             time.sleep(0.05)
-        before = said.read_text()
+        before = said.read_text().count("record")
         time.sleep(1.0)
         assert running(child)
         parent.kill()
     time.sleep(1.0)
     try:
         assert not running(child)
-        assert said.read_text() == before
+        assert said.read_text().count("record") == before  # of the long one there is a share at most
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
