@@ -139,7 +139,7 @@ class Hands:
         while not told and self.owes():
             for key, events in self._ready.select(timeout=None):
                 if key.fileobj is self._control:
-                    self._listen()
+                    self._listen(socket.MSG_DONTWAIT)  # a worker's end may have been asked for meanwhile
                     continue
                 hand = key.data
                 if events & selectors.EVENT_WRITE:
@@ -221,10 +221,12 @@ class Hands:
         for line, _ in hand.owed.values():
             self._send(hand, line)
 
-    def _listen(self) -> None:
+    def _listen(self, flags: int = 0) -> None:
         """Take in what the leader says; its end is the end."""
         try:
-            found = self._control.recv(65536)
+            found = self._control.recv(65536, flags)
+        except BlockingIOError:
+            return
         except OSError:
             found = b""
         if not found:

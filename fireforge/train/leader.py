@@ -151,7 +151,8 @@ def main() -> None:
     try:
         _Leader(found, memory, socket.socket(fileno=control)).lead()
     except (BrokenPipeError, ConnectionResetError):
-        return  # the parent is gone
+        pass  # the parent is gone
+    os._exit(0)  # there is nothing to be put away
 
 
 if __name__ == "__main__":
