@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fireforge.base.trial import Recipe
 from fireforge.base.value import Value
 
 
@@ -14,7 +15,9 @@ class Settings(Value):
 
     Args:
       net: a name of `fireforge.nets.families.NETWORKS`; "" where a model is trained on.
-      epochs: passes over the training part.
+      epochs: passes over the training part; None for the recipe's.
+      recipe: a name of `fireforge.train.recipe.RECIPES`, or a file such as a run's recipe.json; "" for the usual one.
+      given: the recipe of that file.
       batch: samples an update; None for the recipe's.
       lr: greatest learning rate; None for the recipe's.
       seed: of split, weights, order and variation.
@@ -26,7 +29,9 @@ class Settings(Value):
     """
 
     net: str = "firenet-small"
-    epochs: int = 40
+    epochs: int | None = None
+    recipe: str = ""
+    given: Recipe | None = None
     batch: int | None = None
     lr: float | None = None
     seed: int = 0

@@ -37,15 +37,18 @@ def inspect(
 
 def pack(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Where to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="NAME", help="A name.npz, or a folder name.shards.")],
+    size: Annotated[int | None, typer.Option(min=1, max=16384, help="Of .shards: side in pixels.")] = None,
+    jpeg: Annotated[bool, typer.Option("--jpeg", help="Of .shards: image files as they are, not pixels.")] = False,
     seed: Seed = 0,
 ) -> None:
-    """Write a dataset as one npz file, split as a build with the same seed splits it."""
+    """Write a dataset as one npz file or as shards, split as a build with the same seed splits it."""
+    from fireforge.data.shards.writer import Packing
     from fireforge.jobs.pack import pack as job
     from fireforge.jobs.view import View
 
     with View() as view:
-        lines = job(data, out, seed=seed, progress=view)
+        lines = job(data, out, seed=seed, packing=Packing(size=size, encoded=jpeg), progress=view)
     say(False, None, lines)
 
 

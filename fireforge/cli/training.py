@@ -60,7 +60,8 @@ def build(
 def train(
     data: Data,
     net: Annotated[str, typer.Option(help="A network of: fireforge cost --list.")] = "firenet-small",
-    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="A name, or a run's recipe.json; the data's own.")] = "",
+    epochs: Annotated[int | None, typer.Option(min=1, help="40, or as the recipe's file says.")] = None,
     batch: Batch = None,
     lr: Rate = None,
     image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
@@ -79,7 +80,15 @@ def train(
 
     keep_freed()
     settings = Settings(
-        net=net, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size, workers=workers
+        net=net,
+        recipe=recipe,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+        device=device,
+        image_size=image_size,
+        workers=workers,
     )
     with View(quiet=as_json) as view:
         record, folder = job(data, settings, out=out, progress=view)

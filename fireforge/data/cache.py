@@ -18,8 +18,10 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import DataRef
 from fireforge.base.value import sha256_of
 from fireforge.data.dataset import Dataset
+from fireforge.data.formats.shards import SHARDS
 from fireforge.data.open import open_ref
-from fireforge.data.pixels import load_pixels
+from fireforge.data.pixels import load_pixels, unchanged
+from fireforge.data.shards.stored import Stored
 from fireforge.data.split import split
 
 Kept = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels uint8 (N, C, H, W), labels int64 (N,), sample ids int64 (N,)
@@ -30,7 +32,8 @@ class PictureCache:
 
     A file's name is a digest of the data, its parts and the steps, so a file that is there is the right one; it gets
     its name only when it is whole, and one that cannot be read is made again. The mean and the std are no part of it:
-    pictures are kept before normalization.
+    pictures are kept before normalization. Pictures that were packed as they are wanted are handed out as they lie in
+    their file: nothing is prepared.
 
     Args:
       folder: made where absent; None reads the data each time and keeps nothing.
@@ -59,6 +62,9 @@ class PictureCache:
         if not parts:
             shape = (0, steps.channels, *steps.crop)
             return np.empty(shape, np.uint8), np.array([], np.int64), np.array([], np.int64)
+        straight = self._packed(parts, steps)
+        if straight is not None:
+            return straight
         if self._folder is None:
             return self._read(parts, steps)
         plain = steps.replace(mean=(0.0,) * steps.channels, std=(1.0,) * steps.channels)
@@ -75,6 +81,20 @@ class PictureCache:
         if kept is None:
             raise FireforgeError("CANNOT_WRITE", "the pictures that were kept cannot be read", where=str(self._folder))
         return kept
+
+    def _packed(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept | None:
+        """The map of a packed dataset, where its pictures are as the steps would make them and lie in a row."""
+        if self._dataset is None and not SHARDS.recognise(self._ref.source):
+            return None
+        dataset = self._open()
+        stored = dataset.reader
+        if not isinstance(stored, Stored) or not unchanged(stored.shape, steps):
+            return None
+        ids = split(dataset, self._ref).ids(*parts)
+        if not len(ids) or not np.array_equal(ids, np.arange(ids[0], ids[0] + len(ids))):
+            return None
+        pixels = stored.block(int(ids[0]), int(ids[-1]) + 1)
+        return None if pixels is None else (pixels.transpose(0, 3, 1, 2), dataset.targets[ids], ids)
 
     def where(self, sample_id: int) -> str:
         """The place of a sample, for messages.

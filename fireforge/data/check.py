@@ -18,6 +18,7 @@ from fireforge.base.pixels import open_picture
 from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.sample import Noted, Skipped
 from fireforge.data.dataset import Content, Dataset
+from fireforge.data.samples import Samples
 
 GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 NO_LOSS = ("IMG_EMPTY", "IMG_NOT_IMAGE")  # of files whose name promises nothing
@@ -117,8 +118,11 @@ def drop_broken(dataset: Dataset, *, progress: Progress = silent) -> Dataset:
       progress: told how many are done.
 
     Returns:
-      The same dataset where every picture decodes; its `notes` are its own and those of the pictures that are used.
+      The same dataset where every picture decodes, as those of a packed one do; its `notes` are its own and those of
+        the pictures that are used.
     """
+    if dataset.known is not None:
+        return dataset
     checked = check_pictures(dataset, progress=progress)
     whole = without(dataset, checked.broken)
     return dataclasses.replace(whole, notes=(*dataset.notes, *checked.notes)) if checked.notes else whole
@@ -150,12 +154,18 @@ def without(dataset: Dataset, broken: dict[int, Skipped]) -> Dataset:
     """
     if not broken:
         return dataset
-    kept = tuple(sample for sample in dataset.samples if sample.id not in broken)
+    kept = np.setdiff1d(np.arange(len(dataset.samples)), np.fromiter(broken, np.int64, len(broken)))
+    samples = dataset.samples
+    if isinstance(samples, Samples):
+        samples = samples.taken(kept)
+    else:
+        samples = tuple(samples[old].replace(id=i) for i, old in enumerate(kept.tolist()))
     return dataclasses.replace(
         dataset,
-        samples=tuple(sample.replace(id=i) for i, sample in enumerate(kept)),
+        samples=samples,
         skipped=dataset.skipped + tuple(broken.values()),
-        reader=functools.partial(_through, dataset.reader, tuple(sample.id for sample in kept)),
+        reader=functools.partial(_through, dataset.reader, kept),
+        known=None,
     )
 
 
@@ -168,5 +178,5 @@ def each(ids: range | np.ndarray, *, stage: str, progress: Progress) -> Iterator
     progress(Update(stage=stage, done=len(ids), total=len(ids), unit="image"))
 
 
-def _through(reader: Callable[[int], Content], ids: tuple[int, ...], sample_id: int) -> Content:
-    return reader(ids[sample_id])
+def _through(reader: Callable[[int], Content], ids: np.ndarray, sample_id: int) -> Content:
+    return reader(int(ids[sample_id]))

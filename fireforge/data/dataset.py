@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +14,24 @@ import numpy as np
 from fireforge.base.errors import FireforgeError
 from fireforge.base.sample import Noted, Sample, Skipped
 from fireforge.base.value import Json, canonical_json
+from fireforge.data.samples import OWNERS, PARTS, Digests, labels_of, owners_of
+
+__all__ = ["PARTS"]
 
 Content = bytes | np.ndarray
-PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What packed data knows of itself, since every picture was decoded and read when it was packed.
+
+    Args:
+      sha256: see `Dataset.sha256`.
+      digests: see `Dataset.digests`.
+    """
+
+    sha256: str
+    digests: Digests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +42,21 @@ class Dataset:
       format: name of the format that read it.
       source: the path or name that it was opened by.
       labels: class names, in the order of the label numbers.
-      samples: the usable pictures; sample i has id i.
+      samples: the usable pictures; sample i has id i. A tuple, or columns where they are many.
       skipped: what was found and not used.
       notes: remarks about samples that are used; known once they were decoded, see `fireforge.data.check.drop_broken`.
       reader: content of the sample with an id; picklable, so that the dataset crosses a process pool.
+      known: where the data was packed; every picture then decodes whole. None for all else.
     """
 
     format: str
     source: str
     labels: tuple[str, ...]
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[Noted, ...] = ()
     reader: Callable[[int], Content] = field(repr=False, compare=False)
+    known: Known | None = field(default=None, repr=False, compare=False)
 
     def read(self, sample_id: int) -> Content:
         """The stored picture of a sample.
@@ -67,17 +84,20 @@ class Dataset:
     def sha256(self) -> str:
         """Sha256 over labels, names, parts and contents, 64 hex digits; the same wherever the data stands.
 
-        Every content is read the first time that this is asked for.
+        Every content is read the first time that this is asked for, unless the data was packed.
         """
-        total = hashlib.sha256(canonical_json(list(self.labels)).encode("utf-8"))
+        if self.known is not None:
+            return self.known.sha256
+        total = SampleDigest(self.labels)
         for sample, digest in zip(self.samples, self.digests):
-            total.update(canonical_json([sample.name, sample.label, sample.part]).encode("utf-8"))
-            total.update(digest)
+            total.add(sample, digest)
         return total.hexdigest()
 
     @functools.cached_property
-    def digests(self) -> tuple[bytes, ...]:
-        """Of each picture as stored, 32 bytes, in the order of ids; every content is read the first time."""
+    def digests(self) -> Sequence[bytes]:
+        """Of each picture as stored, 32 bytes, in the order of ids; every content is read, unless it was packed."""
+        if self.known is not None:
+            return self.known.digests
         return tuple(content_digest(self.read(sample.id)) for sample in self.samples)
 
     @property
@@ -88,15 +108,21 @@ class Dataset:
     @property
     def targets(self) -> np.ndarray:
         """Label of each sample, int64 (N,), in the order of ids."""
-        return np.fromiter((sample.label for sample in self.samples), np.int64, len(self.samples))
+        return labels_of(self.samples)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Part of each sample, uint8 (N,): 0 where the data does not say, 1 train, 2 val, 3 test."""
+        return owners_of(self.samples)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Pictures by class and part; the part of data without parts of its own is called "all"."""
-        table: dict[str, dict[str, int]] = {label: {} for label in self.labels}
-        for sample in self.samples:
-            row, part = table[self.labels[sample.label]], sample.part or "all"
-            row[part] = row.get(part, 0) + 1
-        return table
+        cells = np.bincount(self.targets * len(OWNERS) + self.owners, minlength=len(self.labels) * len(OWNERS))
+        table = cells.reshape(-1, len(OWNERS)).tolist()
+        return {
+            label: {part or "all": count for part, count in zip(OWNERS, row) if count}
+            for label, row in zip(self.labels, table)
+        }
 
     def ledger(self) -> dict[str, Json]:
         """What was found, used, skipped and noted by code, and the counts by class and part."""
@@ -109,6 +135,31 @@ class Dataset:
             "notes": dict(sorted(notes.items())),
             "counts": self.counts(),
         }
+
+
+class SampleDigest:
+    """Sha256 of a dataset, sample by sample; see `Dataset.sha256`.
+
+    Args:
+      labels: class names.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._total = hashlib.sha256(canonical_json(list(labels)).encode("utf-8"))
+
+    def add(self, sample: Sample, digest: bytes) -> None:
+        """Count a sample in, in the order of ids.
+
+        Args:
+          sample: its name, label and part are used.
+          digest: of its content.
+        """
+        self._total.update(canonical_json([sample.name, sample.label, sample.part]).encode("utf-8"))
+        self._total.update(digest)
+
+    def hexdigest(self) -> str:
+        """64 hex digits over all that was added."""
+        return self._total.hexdigest()
 
 
 def content_digest(content: Content) -> bytes:

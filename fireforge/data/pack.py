@@ -15,6 +15,7 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.progress import Progress, silent
 from fireforge.data.check import Look, each, is_gray, look
 from fireforge.data.dataset import PARTS, Dataset
+from fireforge.data.samples import OWNERS
 from fireforge.data.split import Parts
 
 GRAY = ImageSteps(channels=1, resize=None, crop=(1, 1), order="L", mean=(0.0,), std=(255.0,))
@@ -59,10 +60,10 @@ def _groups(dataset: Dataset, parts: Parts | None) -> dict[str, np.ndarray]:
     """Key suffix to sample ids."""
     if parts is not None:
         return {f"_{name}": parts.ids(name) for name in PARTS if len(parts.ids(name))}
-    owners = np.array([sample.part for sample in dataset.samples])
-    if not owners.astype(bool).any():
+    owners = dataset.owners
+    if not owners.any():
         return {"": np.arange(len(owners))}
-    return {f"_{name}": np.flatnonzero(owners == name) for name in PARTS if (owners == name).any()}
+    return {f"_{name}": np.flatnonzero(owners == i) for i, name in enumerate(OWNERS) if name and (owners == i).any()}
 
 
 def _common(dataset: Dataset, progress: Progress) -> tuple[tuple[int, int], bool]:

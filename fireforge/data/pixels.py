@@ -39,7 +39,7 @@ def load_pixels(dataset: Dataset, ids: np.ndarray, steps: ImageSteps, *, progres
     _check_memory(shape, dataset.source)
     out = np.empty(shape, np.uint8)
     for row, sample in enumerate(each(ids, stage="load", progress=progress)):
-        out[row] = _ready(dataset.read(sample), steps, dataset.where(sample))
+        out[row] = ready(dataset.read(sample), steps, dataset.where(sample))
     return out
 
 
@@ -109,7 +109,7 @@ def _statistics(
     """Mean and std of each channel from counts of the 256 values, so that no rounding depends on the order."""
     counts = np.zeros((steps.channels, 256), np.int64)
     for sample in each(ids, stage="statistics", progress=progress):
-        picture = _ready(dataset.read(sample), steps, dataset.where(sample))
+        picture = ready(dataset.read(sample), steps, dataset.where(sample))
         for channel in range(steps.channels):
             counts[channel] += np.bincount(picture[channel].reshape(-1), minlength=256)
     values = np.arange(256, dtype=np.float64)
@@ -126,8 +126,20 @@ def _is_gray(dataset: Dataset, sample: int, mode: str) -> bool:
         raise _named(error, dataset.where(sample)) from error
 
 
-def _ready(content: Content, steps: ImageSteps, where: str) -> np.ndarray:
-    """One picture, uint8 (C, H, W); arrays that need nothing but their axes moved go past Pillow."""
+def ready(content: Content, steps: ImageSteps, where: str) -> np.ndarray:
+    """One picture made ready; arrays that need nothing but their axes moved go past Pillow.
+
+    Args:
+      content: what `Dataset.read` gives.
+      steps: how it is made ready.
+      where: its place, for errors.
+
+    Returns:
+      uint8 array (C, H, W).
+
+    Raises:
+      FireforgeError: the picture's own error, with the place named.
+    """
     if isinstance(content, np.ndarray) and steps.resize is None and content.shape[:2] == steps.crop:
         if content.ndim == 2 and steps.channels == 1:
             return content[None]
@@ -137,6 +149,22 @@ def _ready(content: Content, steps: ImageSteps, where: str) -> np.ndarray:
         return to_pixels(content, steps)
     except FireforgeError as error:
         raise _named(error, where) from error
+
+
+def unchanged(shape: tuple[int, int, int] | None, steps: ImageSteps) -> bool:
+    """Whether decoded pictures are already as the steps would make them.
+
+    Args:
+      shape: (H, W, C) of all pictures; None where they have none in common.
+      steps: how they would be made ready.
+
+    Returns:
+      True where only the axes would be moved.
+    """
+    if shape is None:
+        return False
+    same = steps.resize in (None, shape[:2], min(shape[:2]))
+    return same and steps.crop == shape[:2] and steps.channels == shape[2] and steps.order in ("L", "RGB")
 
 
 def _named(error: FireforgeError, where: str) -> FireforgeError:

@@ -13,6 +13,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.rng import uniform
 from fireforge.base.trial import DataRef
 from fireforge.data.dataset import PARTS, Dataset
+from fireforge.data.samples import OWNERS, leaders_of
 
 TEST_DRAW, VAL_DRAW = 0, 1  # numbers drawn for a sample: independent orders for the two cuts
 SPLIT_EPOCH = -1  # no epoch of a training, so that its draws stay independent of the split's
@@ -73,45 +74,34 @@ def split(dataset: Dataset, ref: DataRef, *, digests: Sequence[bytes] | None = N
     for name, share in (("val_share", ref.val_share), ("test_share", ref.test_share)):
         if not 0 < share < 1:
             raise FireforgeError("BAD_SHARE", f"{name} is {share}", allowed="more than 0, less than 1")
-    given = {name: _of_part(dataset, name) for name in PARTS}
-    rest = np.setdiff1d(np.arange(len(dataset.samples), dtype=np.int64), np.concatenate(list(given.values())))
-    leaders = _leaders(dataset.digests if digests is None else digests, len(dataset.samples))
-    train, val, test = np.sort(np.concatenate([given["train"], rest])), given["val"], given["test"]
+    owners, targets = dataset.owners, dataset.targets
+    train = np.flatnonzero((owners == 0) | (owners == OWNERS.index("train")))
+    val, test = (np.flatnonzero(owners == OWNERS.index(name)) for name in ("val", "test"))
     if not len(test):
         val, test = test, val
-    _check_enough(dataset, train, 1 + (not len(val)) + (not len(test)))
+    _check_enough(dataset, targets[train], 1 + (not len(val)) + (not len(test)))
+    if len(test) and len(val):
+        return Parts(train=train, val=val, test=test)
+    leaders = leaders_of(dataset.digests if digests is None else digests, len(owners))
     if not len(test):
-        train, test = _carve(dataset, train, ref.test_share, (ref.seed, TEST_DRAW), keep=2, leaders=leaders)
+        cut = _cut(targets[train], leaders[train], ref.test_share, (ref.seed, TEST_DRAW), keep=2)
+        train, test = train[~cut], train[cut]
     if not len(val):
-        train, val = _carve(dataset, train, ref.val_share, (ref.seed, VAL_DRAW), keep=1, leaders=leaders)
+        cut = _cut(targets[train], leaders[train], ref.val_share, (ref.seed, VAL_DRAW), keep=1)
+        train, val = train[~cut], train[cut]
     return Parts(train=train, val=val, test=test)
 
 
-def _of_part(dataset: Dataset, name: str) -> np.ndarray:
-    return np.array([sample.id for sample in dataset.samples if sample.part == name], np.int64)
-
-
-def _leaders(digests: Sequence[bytes], count: int) -> np.ndarray:
-    """The least id of the pictures that each picture is equal to, int64 (count,): its own where none is."""
-    if not digests:
-        return np.arange(count, dtype=np.int64)
-    first: dict[bytes, int] = {}
-    return np.fromiter((first.setdefault(digest, i) for i, digest in enumerate(digests)), np.int64, count)
-
-
-def _carve(
-    dataset: Dataset, ids: np.ndarray, share: float, key: tuple[int, int], *, keep: int, leaders: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What stays and what is cut out, class by class, at least `keep` staying."""
-    targets = dataset.targets[ids]
-    taken = np.zeros(len(ids), bool)
-    for label in range(len(dataset.labels)):
-        mine = np.flatnonzero(targets == label)
-        heads = leaders[ids[mine]]
+def _cut(targets: np.ndarray, leaders: np.ndarray, share: float, key: tuple[int, int], *, keep: int) -> np.ndarray:
+    """Which pictures are cut out, bool (n,), class by class, at least `keep` of each staying."""
+    taken = np.zeros(len(targets), bool)
+    by_class = np.argsort(targets, kind="stable")
+    for mine in np.split(by_class, np.flatnonzero(np.diff(targets[by_class])) + 1):
+        heads = leaders[mine]
         order = np.lexsort((heads, uniform(key[0], SPLIT_EPOCH, heads, key[1])))
         count = min(max(1, int(len(mine) * share + 0.5)), len(mine) - keep)
         taken[mine[order[_whole_groups(heads[order], count, most=len(mine) - keep)]]] = True
-    return ids[~taken], ids[taken]
+    return taken
 
 
 def _whole_groups(heads: np.ndarray, count: int, *, most: int) -> np.ndarray:
@@ -126,6 +116,8 @@ def _whole_groups(heads: np.ndarray, count: int, *, most: int) -> np.ndarray:
       int64; where every group is larger than `count`, the smallest one, or its first ones where that may not go.
     """
     starts = np.flatnonzero(np.concatenate([[True], heads[1:] != heads[:-1]]))
+    if len(starts) == len(heads):  # no picture is equal to another
+        return np.arange(count)
     sizes = np.diff(np.append(starts, len(heads)))
     taken, room = [], count
     for start, size in zip(starts, sizes):
@@ -139,8 +131,8 @@ def _whole_groups(heads: np.ndarray, count: int, *, most: int) -> np.ndarray:
     return np.concatenate(taken) if taken else smallest
 
 
-def _check_enough(dataset: Dataset, ids: np.ndarray, need: int) -> None:
-    counts = np.bincount(dataset.targets[ids], minlength=len(dataset.labels))
+def _check_enough(dataset: Dataset, targets: np.ndarray, need: int) -> None:
+    counts = np.bincount(targets, minlength=len(dataset.labels))
     few = np.flatnonzero(counts < need)
     if len(few):
         others = f" (and {len(few) - 1} more such classes)" if len(few) > 1 else ""

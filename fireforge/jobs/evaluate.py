@@ -32,6 +32,7 @@ from fireforge.data.check import drop_broken
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset, open_ref
 from fireforge.data.pixels import load_pixels
+from fireforge.data.samples import OWNERS
 from fireforge.data.split import split
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import thumbnail
@@ -177,7 +178,7 @@ def ask(predictor: Predictor, dataset: Dataset, ids: np.ndarray, *, progress: Pr
         rows.append(predictor.scores(load_pixels(dataset, ids[start : start + BATCH], steps)))
     progress(Update(stage="evaluate", done=len(ids), total=len(ids), unit="image"))
     place = np.array([predictor.labels.index(label) for label in dataset.labels], np.int64)
-    truth = place[np.array([dataset.samples[i].label for i in ids], np.int64)]
+    truth = place[dataset.targets[ids]]
     return Asked(predictor=predictor, dataset=dataset, ids=ids, truth=truth, scores=np.concatenate(rows))
 
 
@@ -258,8 +259,9 @@ def _on_validation(run: RunFolder | None, file: Path) -> float | None:
 def _part(dataset: Dataset, known: DataRef | None) -> tuple[np.ndarray, str]:
     if known is not None:
         return split(dataset, known).test, "test"
-    if any(sample.part == "test" for sample in dataset.samples):
-        return np.array([s.id for s in dataset.samples if s.part == "test"], np.int64), "test"
+    given = np.flatnonzero(dataset.owners == OWNERS.index("test"))
+    if len(given):
+        return given, "test"
     return np.arange(len(dataset.samples)), "all"
 
 

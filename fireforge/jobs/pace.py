@@ -29,7 +29,12 @@ WARM_UP = 32  # pictures of the first probe, which does not count
 PROBE = (64, 512)  # fewest and most pictures of one that does ...
 PROBE_SHARE = 0.005  # ... and the share of the time left that it may take
 PROBE_SEED = 2**31  # one that no trial has
-MANNERS = (("float32", "contiguous"), ("float32", "channels_last"), ("bfloat16", "channels_last"))
+MANNERS = (
+    ("float32", "contiguous"),
+    ("float32", "channels_last"),
+    ("bfloat16", "channels_last"),
+    ("float16", "channels_last"),
+)
 PLAIN: Json = {"precision": "float32", "layout": "contiguous"}
 # MACs in whose time one activation is computed, normalized, kept and read again, and one pixel of the input is varied:
 # least squares over the trials of a search on photographs (AMD EPYC, one thread, bfloat16; MobileNet float32)
@@ -198,7 +203,7 @@ class Pace:
         """
         if self._clock.over():
             return PLAIN
-        manners = [manner for manner in MANNERS if manner[0] != "bfloat16" or self._knows_bfloat16()]
+        manners = [manner for manner in MANNERS if self._knows(manner[0])]
         trials = [trial.replace(recipe=_in_manner(trial.recipe, *manner)) for manner in manners]
         self._short([trials[0]] * self._crew.size, WARM_UP)
         seconds = self._short(trials, self._pictures(trial))
@@ -207,9 +212,13 @@ class Pace:
         self._probed.append(_rate(trial, seconds[best]))
         return {"precision": manners[best][0], "layout": manners[best][1]}
 
-    def _knows_bfloat16(self) -> bool:
-        """Whether the device multiplies bfloat16 itself; elsewhere it is emulated and not worth a try."""
-        return not self._crew.on_cpu or any("bf16" in name for name in this_machine().instructions)
+    def _knows(self, precision: str) -> bool:
+        """Whether the device multiplies such numbers itself; elsewhere they are emulated and not worth a try."""
+        if precision == "float16":
+            return not self._crew.on_cpu
+        if precision == "bfloat16":
+            return not self._crew.on_cpu or any("bf16" in name for name in this_machine().instructions)
+        return True
 
     def _pictures(self, trial: Trial) -> int:
         """Pictures of a probe, by how long the first few take."""

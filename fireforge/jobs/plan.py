@@ -162,7 +162,7 @@ def plan(data: str | Path, *, budget: Budget | None = None, wish: Wish | None = 
         used=ledger["used"],
         skipped=ledger["skipped"],
         parts=parts.counts(),
-        given=any(sample.part for sample in dataset.samples),
+        given=bool(dataset.owners.any()),
         per_class=(int(each.min()), int(each.max())),
         height_px=_spread(seen[:, 0]),
         width_px=_spread(seen[:, 1]),

@@ -26,6 +26,7 @@ from fireforge.data.check import look as header
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import MOST_PX, choose_steps
+from fireforge.data.samples import leaders_of
 from fireforge.data.split import Parts, split
 
 SHOWN = 24  # pictures on the data card
@@ -158,7 +159,7 @@ def look(
         ref=ref,
         parts=parts,
         preprocess=Preprocess(image=steps),
-        truth=np.array([sample.label for sample in dataset.samples], np.int64),
+        truth=dataset.targets,
         sizes=sizes,
         cache=cache,
         side_px=_side_px(dataset, parts.train) if image_size else 0,
@@ -261,9 +262,8 @@ def describe(scene: Scene) -> DataCard:
 
 def seen(scene: Scene) -> int:
     """Test pictures that are equal, to the byte, to pictures that are trained or chosen on: a test on them flatters."""
-    digests = scene.dataset.digests
-    known = {digests[i] for name in ("train", "val") for i in scene.part(name)}
-    return sum(digests[i] in known for i in scene.part("test"))
+    leaders = leaders_of(scene.dataset.digests, len(scene.dataset.samples))
+    return int(np.isin(leaders[scene.part("test")], leaders[scene.parts.ids("train", "val")]).sum())
 
 
 def thumbnail(dataset: Dataset, sample: int, steps: ImageSteps, *, side_px: int = 96) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fireforge.base.deadline import Deadline
-from fireforge.base.errors import lookup
+from fireforge.base.errors import FireforgeError, lookup
+from fireforge.base.files import read_json
 from fireforge.base.graph import Graph
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
@@ -24,8 +25,10 @@ from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
-from fireforge.train.recipe import Traits, fitted
+from fireforge.train.recipe import RECIPES, Traits, fitted
 from fireforge.train.trial import ready_from, run_trial
+
+EPOCHS = 40  # where nothing else is said
 
 
 def train(
@@ -43,6 +46,7 @@ def train(
       The record, and the run's folder with weights/best.safetensors, metrics.csv and report.html.
     """
     preset = lookup(NETWORKS, settings.net, "network")
+    settings = with_recipe(settings)
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
     scene = look(data, seed=settings.seed, image_size=settings.image_size)
     with RunFolder(folder) as run:
@@ -89,13 +93,39 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, settings: Settings, *,
     return record
 
 
-def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], graph: Graph) -> Recipe:
-    """The recipe that a law gives for the data, with what the settings say otherwise.
+def with_recipe(settings: Settings) -> Settings:
+    """The settings with the recipe that their file holds, so that its content counts and not its name.
 
     Args:
-      settings: epochs, batch and lr are used.
+      settings: their recipe is used.
+
+    Returns:
+      The settings.
+
+    Raises:
+      FireforgeError: UNKNOWN_NAME, NO_FILE or BAD_JSON.
+    """
+    if not settings.recipe.endswith(".json"):
+        lookup(RECIPES, settings.recipe or "fitted", "recipe")
+        return settings
+    plain = read_json(settings.recipe)
+    try:
+        given = Recipe.from_json(plain)
+    except FireforgeError as error:
+        raise FireforgeError(error.code, error.what, where=settings.recipe, allowed=error.allowed) from error
+    if min(given.epochs, given.batch) < 1:
+        what = f"a recipe of {given.epochs} epochs and batches of {given.batch}"
+        raise FireforgeError("BAD_JSON", what, where=settings.recipe, allowed="1 or more of both")
+    return settings.replace(recipe="", given=given)
+
+
+def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], graph: Graph) -> Recipe:
+    """The recipe that was given, or that a law gives for the data, with what the settings say otherwise.
+
+    Args:
+      settings: recipe, epochs, batch and lr are used.
       scene: the data.
-      law: of `fireforge.train.recipe`, from Traits and epochs.
+      law: of `fireforge.train.recipe`, from Traits and epochs; a name in the settings goes before it.
       graph: of the network.
 
     Returns:
@@ -110,7 +140,10 @@ def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], g
         mirror=mirrors(scene),
         normed=any(node.op == "BatchNormalization" for node in graph.nodes),
     )
-    recipe = law(traits, epochs=settings.epochs)
+    law = RECIPES[settings.recipe] if settings.recipe else law
+    recipe = settings.given or law(traits, epochs=settings.epochs or EPOCHS)
+    if settings.epochs is not None:
+        recipe = recipe.replace(epochs=settings.epochs)
     if settings.batch is not None:
         recipe = recipe.replace(batch=settings.batch)
     return recipe if settings.lr is None else recipe.replace(lr=settings.lr)

@@ -187,7 +187,8 @@ def batches(
             clock.step()
         inputs, targets = next(flow), F.one_hot(labels[torch.from_numpy(chosen)], batching.classes)
         lap("collate")
-        inputs, targets = inputs.to(world.device).float(), targets.to(world.device).float()
+        inputs = inputs.to(world.device).float(memory_format=torch.contiguous_format)  # a map has its channels last
+        targets = targets.to(world.device).float()
         lap("copy")
         if augment is None or augment == Augment():
             inputs = _resized(inputs, batching.steps.crop)

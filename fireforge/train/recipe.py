@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fireforge.base.trial import Augment, Recipe
@@ -46,7 +47,7 @@ def fitted(traits: Traits, *, epochs: int) -> Recipe:
     """
     if traits.channels == 3 and traits.kept_px > 64:
         return photographs(traits, epochs=epochs)
-    recipe = small_images(samples=traits.samples, size_px=traits.size_px, epochs=epochs, mirror=traits.mirror)
+    recipe = small(traits, epochs=epochs)
     return natural(recipe, traits) if traits.channels == 3 and traits.mirror else recipe
 
 
@@ -101,6 +102,19 @@ def small_images(*, samples: int, size_px: int, epochs: int, mirror: bool = Fals
     )
 
 
+def small(traits: Traits, *, epochs: int) -> Recipe:
+    """`small_images` for any data.
+
+    Args:
+      traits: of the data.
+      epochs: passes over it.
+
+    Returns:
+      The recipe.
+    """
+    return small_images(samples=traits.samples, size_px=traits.size_px, epochs=epochs, mirror=traits.mirror)
+
+
 def natural(recipe: Recipe, traits: Traits) -> Recipe:
     """Shifts, mirrors and holes instead of turns (DeVries and Taylor 2017), and half as high a rate again.
 
@@ -145,3 +159,11 @@ def photographs(traits: Traits, *, epochs: int) -> Recipe:
         ema=0.99,
         augment=augment,
     )
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "fitted": fitted,
+    "photographs": photographs,
+    "small_images": small,
+    "gentle": gentle,
+}

@@ -21,6 +21,7 @@ from fireforge.base.rng import uniform
 from fireforge.base.trial import Augment
 from fireforge.data.dataset import Content
 from fireforge.data.jpeg import FastJpeg
+from fireforge.data.shards.stored import Stored
 from fireforge.train.augment import ASPECT, DRAWS, Moment
 from fireforge.train.stopwatch import waited_for_core
 
@@ -69,13 +70,15 @@ class Renderer:
     """
 
     def __init__(self, read: Callable[[int], Content], steps: ImageSteps) -> None:
-        self._read = read
+        self._reader = read
+        mapped = isinstance(read, Stored) and read.shape is not None
+        self._read: Callable[[int], Content] = read.picture if mapped else read  # type: ignore[attr-defined]
         self._steps = steps
         self._jpeg: FastJpeg | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle support: the decoder stays here."""
-        return (Renderer, (self._read, self._steps))
+        return (Renderer, (self._reader, self._steps))
 
     def fill(self, out: np.ndarray, ids: np.ndarray, take: Take, lap: Lap) -> None:
         """Render pictures.
@@ -139,7 +142,7 @@ class Renderer:
             pixels = self._fast().decode(content, size, least=(least[0], least[1]))
             if pixels is not None:
                 return pixels, _box(share, pixels.shape[:2])
-        if isinstance(content, np.ndarray) and content.ndim == 3 and self._steps.channels == content.shape[2] == 3:
+        if isinstance(content, np.ndarray) and content.ndim == 3 and content.shape[2] == self._steps.channels:
             pixels = content
         else:
             pixels = np.asarray(self._whole(content, fast=False))

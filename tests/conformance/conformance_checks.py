@@ -39,6 +39,7 @@ from fireforge.data.pixels import load_pixels
 from fireforge.data.split import split
 from fireforge.export.onnx_file import onnx_bytes
 from fireforge.export.qdq import lower
+from fireforge.jobs.pack import pack
 from fireforge.nets.families import FAMILIES, build_graph
 from fireforge.nets.module import GraphModule, arrays_of, initialise
 from fireforge.runtime.onnx_runtime import OnnxSession
@@ -246,6 +247,12 @@ def npz_of(tmp_path: Path) -> str:
     return str(tmp_path / "some.npz")
 
 
+def shards_of(tmp_path: Path) -> str:
+    (tmp_path / "before").mkdir()
+    pack(npz_of(tmp_path / "before"), tmp_path / "some.shards")
+    return str(tmp_path / "some.shards")
+
+
 def idx_of(tmp_path: Path) -> str:
     folder = tmp_path / "idx"
     folder.mkdir()
@@ -286,6 +293,7 @@ def archive_of(tmp_path: Path) -> str:
 
 SOURCES: dict[str, Callable[[Path], str]] = {
     "digits": lambda _: "digits",
+    "shards": shards_of,
     "npz": npz_of,
     "idx": idx_of,
     "cifar": cifar_of,

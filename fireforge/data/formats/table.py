@@ -11,5 +11,6 @@ from fireforge.data.formats.format import Format
 from fireforge.data.formats.idx import IDX
 from fireforge.data.formats.manifest import MANIFEST
 from fireforge.data.formats.npz import NPZ
+from fireforge.data.formats.shards import SHARDS
 
-FORMATS: dict[str, Format] = {item.name: item for item in (DIGITS, NPZ, IDX, CIFAR, MANIFEST, ARCHIVE, FOLDER)}
+FORMATS: dict[str, Format] = {item.name: item for item in (DIGITS, SHARDS, NPZ, IDX, CIFAR, MANIFEST, ARCHIVE, FOLDER)}

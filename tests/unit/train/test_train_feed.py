@@ -153,3 +153,18 @@ def test_an_epoch_that_begins_within_is_the_end_of_the_whole_one_bit_for_bit() -
         for (inputs, targets), (again, same) in zip(whole[first:], rest):
             assert torch.equal(inputs, again)
             assert torch.equal(targets, same)
+
+
+def test_pictures_whose_channels_lie_last_give_the_same_batches() -> None:
+    """As those of a packed dataset lie in their file; a network would round another way on another order of memory."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 2, 2, 3), dtype=np.uint8).transpose(0, 3, 1, 2)
+    steps = ImageSteps(channels=3, resize=None, crop=(2, 2), mean=(3.0,) * 3, std=(2.0,) * 3)
+    for augment in (None, Augment(flip=True)):
+        how = Batching(batch=4, classes=3, steps=steps, augment=augment)
+        found = [
+            [inputs for inputs, _ in batches(Pictures(held, np.arange(9) % 3, np.arange(9)), how, epoch=1, world=CPU)]
+            for held in (pixels, np.ascontiguousarray(pixels))
+        ]
+        for one, two in zip(*found):
+            assert one.is_contiguous()
+            assert torch.equal(one, two)

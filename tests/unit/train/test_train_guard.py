@@ -85,6 +85,22 @@ def test_a_step_that_is_not_finite_changes_no_weight(fault: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters()))
 
 
+def test_in_float16_the_scale_is_halved_where_it_overflows_and_comes_back_with_the_state() -> None:
+    """torch's GradScaler: 65,536 at first, half after each overflow; the gradient is the unscaled one."""
+    torch.manual_seed(0)
+    module = nn.Linear(64, 2)
+    recipe = Recipe(epochs=1, lr=0.1, precision="float16")
+    tools = make_tools(module, recipe, torch.device("cpu"))
+    batch = 300 * torch.randn(8, 64), torch.eye(2)[torch.arange(8) % 2]
+    taken = [train_step(tools, batch, rate=1e-6, recipe=recipe).taken for _ in range(12)]
+    first = taken.index(True)
+    assert first >= 1  # 65,536 times a gradient of some hundreds is more than float16 holds
+    assert tools.scaler.get_scale() <= 65_536 / 2**first
+    norm = train_step(tools, batch, rate=0.0, recipe=recipe).numbers[1]
+    slopes = torch.autograd.grad(nn.functional.cross_entropy(module(batch[0]), batch[1]), list(module.parameters()))
+    assert norm == pytest.approx(torch.cat([one.flatten() for one in slopes]).norm().item(), rel=0.02)  # 11 bits
+
+
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool]) -> None:
     """The gradient's norm is told as infinite in some steps, counted from 0 over the training."""
     real, count = steps._numbers, iter(range(10**6))

@@ -379,8 +379,11 @@ def test_a_device_that_is_not_there_is_refused(
         run_trial(make_trial(), folder=tmp_path, device="cuda")
 
 
-def test_autocast_to_bfloat16_trains_and_keeps_float32_weights(make_trial: MakeTrial, tmp_path: Path) -> None:
-    record = run(make_trial(precision="bfloat16", epochs=8, augment=Augment()), tmp_path / "b")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_autocast_to_half_trains_and_keeps_float32_weights(
+    make_trial: MakeTrial, tmp_path: Path, precision: str
+) -> None:
+    record = run(make_trial(precision=precision, epochs=8, augment=Augment()), tmp_path / "b")
     exact = run(make_trial(epochs=8, augment=Augment()), tmp_path / "f")
     assert record.weights_sha256 != exact.weights_sha256
     assert record.metrics["train/loss"][-1] < record.metrics["train/loss"][0]
@@ -479,7 +482,11 @@ def test_the_layouts_agree_to_rounding_and_each_is_the_same_twice(make_trial: Ma
 
 @pytest.mark.parametrize(
     ("changes", "threads"),
-    [({"layout": "channels_last"}, 2), ({"precision": "bfloat16", "layout": "channels_last"}, 1)],
+    [
+        ({"layout": "channels_last"}, 2),
+        ({"precision": "bfloat16", "layout": "channels_last"}, 1),
+        ({"precision": "float16"}, 1),
+    ],
 )
 def test_every_manner_goes_on_to_the_same_bits(
     make_trial: MakeTrial, tmp_path: Path, changes: dict[str, object], threads: int
