@@ -4,11 +4,14 @@
     FIREFORGE_DATA=... python benchmarks/loading.py [--rounds 5] [--seconds 2] [--size 128]
 
 Both sides give shuffled batches of 64, uint8 (N, 3, H, W) contiguous, after a random crop (area 0.08 to 1, sides 3 to 4
-to 4 to 3) resized with antialias, bilinear, and a random mirror. Theirs is Image.open(f).convert("RGB") with the crop and
-the resize in one call of Pillow, collated by default_collate, workers kept between epochs, four batches ahead. The bare
-loop is the same Pillow code without a DataLoader, on as many processes. All are measured in turns, after all workers have
-begun; a round is `--seconds` of each. From the map means decoded pictures (N, H, W, 3) in a mapped file, cropped alike,
-and "crop" a random window of the output's size without any resize, on both sides.
+to 4 to 3) resized with antialias, bilinear, and a random mirror; or, "cut", after the middle of the output's size is cut
+out without any resize, and a random mirror. Theirs is Image.open(f).convert("RGB"), with crop and resize in one call of
+Pillow, collated by default_collate, workers kept between epochs, four batches ahead. The bare loop is the same Pillow
+code without a DataLoader, on as many processes. Shards are what `fireforge pack` makes of the same pictures, decoded, in
+their own size. All are measured in turns after their workers have begun; a round is `--seconds` of each.
+
+The rate is by the clock; on a machine that others use, too, the one by processor seconds is the fairer one: pictures by
+what this process and its workers took, as if all cores were at it all the time.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import Augment
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
+from fireforge.jobs.pack import pack
 from fireforge.train.render import Take
 from fireforge.train.stream import Streamed
 
@@ -42,18 +46,16 @@ WORKERS = (0, 1, 2)
 
 
 def windowed(image: Image.Image, size: int, resized: bool) -> Image.Image:
-    """A random crop, resized or in the output's own size, mirrored or not."""
+    """A random crop, resized, or the middle; mirrored or not."""
     wide, high = image.size
     if resized:
         area, aspect = random.uniform(AREA, 1) * wide * high, math.exp(random.uniform(-ASPECT, ASPECT))
         w, h = min(wide, round(math.sqrt(area * aspect))), min(high, round(math.sqrt(area / aspect)))
-    else:
-        w = h = size
-    left, top = random.randint(0, wide - w), random.randint(0, high - h)
-    if resized:
+        left, top = random.randint(0, wide - w), random.randint(0, high - h)
         image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + w, top + h))
     else:
-        image = image.crop((left, top, left + w, top + h))
+        left, top = (wide - size) // 2, (high - size) // 2
+        image = image.crop((left, top, left + size, top + size))
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else image
 
 
@@ -91,64 +93,48 @@ def ours(source: Streamed, take: Take) -> Iterator[torch.Tensor]:
         epoch += 1
 
 
-def decode_bare(files: Files, seconds: float, counts: multiprocessing.Queue) -> None:
-    """Pictures of one process within so many seconds, and the seconds."""
-    out, done, start = np.empty((BATCH, 3, files.size, files.size), np.uint8), 0, time.perf_counter()
+def bare_hand(files: Files, seconds: float, counts: multiprocessing.Queue) -> None:
+    """Pictures a second, and a second of the processor, of one process."""
+    out, done, start, core = np.empty((BATCH, 3, files.size, files.size), np.uint8), 0, time.perf_counter(), 0.0
+    core = time.process_time()
     while time.perf_counter() - start < seconds:
         for row in range(BATCH):
             out[row] = files[random.randrange(len(files))].numpy()
         done += BATCH
-    counts.put(done / (time.perf_counter() - start))
+    counts.put((done / (time.perf_counter() - start), done, time.process_time() - core))
 
 
-def bare(files: Files, workers: int, seconds: float) -> float:
-    """Pictures a second of the same Pillow code on as many processes."""
+def bare(files: Files, workers: int, seconds: float) -> tuple[float, float]:
+    """Rates of the same Pillow code on as many processes."""
     context, counts = multiprocessing.get_context("fork"), multiprocessing.Queue()
-    hands = [context.Process(target=decode_bare, args=(files, seconds, counts)) for _ in range(max(1, workers))]
+    hands = [context.Process(target=bare_hand, args=(files, seconds, counts)) for _ in range(max(1, workers))]
     for hand in hands:
         hand.start()
-    found = sum(counts.get() for _ in hands)
+    found = [counts.get() for _ in hands]
     for hand in hands:
         hand.join()
-    return found
+    return sum(one[0] for one in found), sum(one[1] for one in found) / sum(one[2] for one in found)
 
 
-def rate(flow: Iterator[torch.Tensor], seconds: float) -> float:
-    """Pictures a second; what was prepared before the clock starts is taken out first."""
+def core_seconds(pid: int = 0) -> float:
+    """Processor seconds of this process and all below it that live."""
+    pid = pid or os.getpid()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(core_seconds(int(one)) for one in below)
+
+
+def rate(flow: Iterator[torch.Tensor], seconds: float) -> tuple[float, float]:
+    """Pictures a second, and a second of the processor; what was prepared before the clock starts is taken out first."""
     for _ in range(4 * max(WORKERS) + 4):
         next(flow)
-    done, start = 0, time.perf_counter()
+    done, start, core = 0, time.perf_counter(), core_seconds()
     while time.perf_counter() - start < seconds:
         batch = next(flow)
         assert batch.dtype == torch.uint8
         assert batch.is_contiguous()
         done += len(batch)
-    return done / (time.perf_counter() - start)
-
-
-@dataclass
-class Mapped:
-    """Reads decoded pictures from a mapped file; picklable."""
-
-    path: str
-
-    def __call__(self, sample: int) -> np.ndarray:
-        if not hasattr(self, "_array"):
-            self._array = np.load(self.path, mmap_mode="r")
-        return self._array[sample]
-
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return (Mapped, (self.path,))
-
-
-def decoded(dataset: Dataset, folder: str) -> Dataset:
-    """The same pictures, decoded, in one mapped file."""
-    arrays = [np.asarray(Image.open(Path(dataset.source) / sample.name).convert("RGB")) for sample in dataset.samples]
-    path = os.path.join(folder, "pictures.npy")
-    np.save(path, np.stack(arrays))
-    return Dataset(
-        format="map", source=path, labels=dataset.labels, samples=dataset.samples, reader=Mapped(path)
-    )
+    return done / (time.perf_counter() - start), done / (core_seconds() - core)
 
 
 def ways(data: Dataset, packed: Dataset, ids: np.ndarray, size: int) -> dict[str, Callable[[int], Iterator]]:
@@ -156,15 +142,23 @@ def ways(data: Dataset, packed: Dataset, ids: np.ndarray, size: int) -> dict[str
     paths = [str(Path(data.source) / data.samples[i].name) for i in ids]
     steps = ImageSteps(channels=3, resize=size, crop=(size, size), mean=(0.0,) * 3, std=(1.0,) * 3)
     crop = Take(seed=0, epoch=0, augment=Augment(crop_area=AREA, flip=True))
-    return {
-        "theirs, JPEG files": lambda w: theirs(Files(paths, size, True), w),
-        "fireforge, JPEG files": lambda w: ours(Streamed(data, ids, steps, workers=w), crop),
-        "fireforge, map": lambda w: ours(Streamed(packed, ids, steps, workers=w), crop),
+    rows = np.array([sample.id for sample in packed.samples if sample.part == "train"])
+    found = {
+        "theirs, JPEG": lambda w: theirs(Files(paths, size, True), w),
+        "fireforge, JPEG": lambda w: ours(Streamed(data, ids, steps, workers=w), crop),
+        "fireforge, shards": lambda w: ours(Streamed(packed, rows, steps, workers=w), crop),
     }
+    if size < 224:
+        plain, mirror = steps.replace(resize=None), Take(seed=0, epoch=0, augment=Augment(flip=True))
+        found |= {
+            "theirs, JPEG, cut": lambda w: theirs(Files(paths, size, False), w),
+            "fireforge, shards, cut": lambda w: ours(Streamed(packed, rows, plain, workers=w), mirror),
+        }
+    return found
 
 
 def main() -> None:
-    """Print a row a way."""
+    """Print a row a way, and how they compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
@@ -174,23 +168,35 @@ def main() -> None:
     data = open_dataset(Path(os.environ["FIREFORGE_DATA"]) / "photos10")
     ids = np.array([sample.id for sample in data.samples if sample.part == "train"])
     print(this_machine().processor, this_machine().cores, "cores", versions(), f"N {len(ids)}, {asked.size} px")
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        table = ways(data, decoded(data, folder), ids, asked.size)
+        pack(data.source, Path(folder) / "photos.shards")
+        table = ways(data, open_dataset(Path(folder) / "photos.shards"), ids, asked.size)
         flows = {(name, w): way(w) for name, way in table.items() for w in WORKERS}
-        found: dict[tuple[str, int], list[float]] = {}
         files = Files([str(Path(data.source) / data.samples[i].name) for i in ids], asked.size, True)
         for _ in range(asked.rounds):
             for key, flow in flows.items():
                 found.setdefault(key, []).append(rate(flow, asked.seconds))
             for w in WORKERS[1:]:
-                found.setdefault(("bare loop, JPEG files", w), []).append(bare(files, w, asked.seconds))
-    medians = {key: statistics.median(rates) for key, rates in found.items()}
+                found.setdefault(("bare loop, JPEG", w), []).append(bare(files, w, asked.seconds))
+    tell(found)
+
+
+def tell(found: dict[tuple[str, int], list[tuple[float, float]]]) -> None:
+    """Medians, spreads and ratios by the clock and by processor seconds."""
+    best: dict[str, list[float]] = {}
     for (name, w), rates in found.items():
-        print(f"{name}, {w} workers: {medians[name, w]:.0f} pictures/s ({min(rates):.0f} to {max(rates):.0f})")
-    best = {name: max(value for (other, _), value in medians.items() if other == name) for name, _ in medians}
-    for name in list(table)[1:]:
-        print(f"{name}: {best[name] / best['theirs, JPEG files']:.2f} times as fast as theirs")
-    print(f"theirs is {best['theirs, JPEG files'] / best['bare loop, JPEG files']:.0%} of the bare loop")
+        clock, core = (statistics.median(column) for column in zip(*rates))
+        low, high = min(rates)[0], max(rates)[0]
+        print(f"{name}, {w} workers: {clock:.0f} pictures/s ({low:.0f} to {high:.0f}), {core:.0f} a processor second")
+        best[name] = [max(pair) for pair in zip(best.get(name, [0.0, 0.0]), (clock, core))]
+    pairs = [("fireforge, JPEG", "theirs, JPEG"), ("fireforge, shards", "theirs, JPEG")]
+    pairs += [("fireforge, shards, cut", "theirs, JPEG, cut"), ("fireforge, shards, cut", "theirs, JPEG")]
+    for one, other in [pair for pair in pairs if pair[0] in best]:
+        clock, core = (mine / their for mine, their in zip(best[one], best[other]))
+        print(f"{one} by {other}: {clock:.2f} by the clock, {core:.2f} by processor seconds")
+    clock, core = (mine / their for mine, their in zip(best["theirs, JPEG"], best["bare loop, JPEG"]))
+    print(f"theirs by the bare loop: {clock:.0%} by the clock, {core:.0%} by processor seconds")
 
 
 if __name__ == "__main__":

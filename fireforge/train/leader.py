@@ -10,6 +10,7 @@ A worker ends with its orders, which is when the parent ends, however that happe
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import mmap
@@ -148,10 +149,8 @@ def main() -> None:
     memory = mmap.mmap(ring, 0)
     gc.collect()
     gc.freeze()  # what is shared with the workers stays untouched, so that it stays shared
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent is gone
         _Leader(found, memory, socket.socket(fileno=control)).lead()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the parent is gone
     os._exit(0)  # there is nothing to be put away
 
 

@@ -26,6 +26,7 @@ from fireforge.train.augment import ASPECT, DRAWS, Moment
 from fireforge.train.stopwatch import waited_for_core
 
 Lap = Callable[[str], None]
+Box = tuple[int, int, int, int]  # top, left, height, width of a window in px
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,28 +101,44 @@ class Renderer:
             try:
                 content = self._read(sample)
                 lap("read")
-                picture = self._varied(content, take, shares[row] if shares is not None else None, lap)
+                pixels, box = self._decoded(content, take, shares[row] if shares is not None else None)
             except FireforgeError as error:
                 raise LostPicture(sample, error) from error
-            picture = torch.flip(picture, (2,)) if mirrored[row] else picture
+            lap("decode")
+            picture = self._cut(pixels, box, mirrored[row])
             lap("augment")
-            torch.from_numpy(out[row]).copy_(picture)
+            np.copyto(out[row], picture)
             lap("collate")
 
-    def _varied(self, content: Content, take: Take, share: tuple[float, ...] | None, lap: Lap) -> torch.Tensor:
-        """One picture, uint8 (C, H, W), not mirrored."""
-        fast = take.augment is not None
-        if share is None:
-            image = self._whole(content, fast)
-            lap("decode")
-            return _tensor(crop(resize(image, self._steps), self._steps))
-        pixels, box = self._window(content, share)
-        lap("decode")
+    def _decoded(self, content: Content, take: Take, share: tuple[float, ...] | None) -> tuple[np.ndarray, Box]:
+        """Pixels (H, W, C) in the order that is stored, and the window that is wanted of them."""
+        if share is not None:
+            return self._window(content, share)
+        if self._is_ready(content):
+            assert isinstance(content, np.ndarray)
+            (high, wide), size = self._steps.crop, content.shape
+            return content, ((size[0] - high) // 2, (size[1] - wide) // 2, high, wide)
+        image = resize(self._whole(content, fast=take.augment is not None), self._steps)
+        pixels = crop(image, self._steps.replace(order="L" if self._steps.channels == 1 else "RGB"))
+        return pixels.transpose(1, 2, 0), (0, 0, *self._steps.crop)
+
+    def _cut(self, pixels: np.ndarray, box: Box, mirrored: bool) -> np.ndarray:
+        """A window in the size of the input, uint8 (C, H, W) in the order of channels that is wanted."""
         top, left, high, wide = box
-        cut = _tensor(pixels[top : top + high, left : left + wide]).permute(2, 0, 1)[None]
+        cut = pixels[top : top + high, left : left + wide].transpose(2, 0, 1)
         if (high, wide) != self._steps.crop:
-            cut = F.interpolate(cut, self._steps.crop, mode="bilinear", antialias=True, align_corners=False)
-        return cut[0].flip(0) if self._steps.order == "BGR" else cut[0]
+            small = F.interpolate(_tensor(cut)[None], self._steps.crop, mode="bilinear", antialias=True)[0]
+            cut = (small.flip(2) if mirrored else small).numpy()
+        elif mirrored:
+            cut = cut[:, :, ::-1]
+        return cut[::-1] if self._steps.order == "BGR" else cut
+
+    def _is_ready(self, content: Content) -> bool:
+        """Whether a stored picture needs nothing but to be cut."""
+        if not isinstance(content, np.ndarray) or content.ndim != 3 or content.shape[2] != self._steps.channels:
+            return False
+        whole = self._steps.resize in (None, content.shape[:2])
+        return whole and all(side >= least for side, least in zip(content.shape, self._steps.crop))
 
     def _whole(self, content: Content, fast: bool) -> Image.Image:
         """A picture upright in the channels of the steps."""
@@ -133,7 +150,7 @@ class Renderer:
         image = orient(decode(content, where="")) if isinstance(content, bytes) else open_picture(content)
         return to_channels(image, self._steps)
 
-    def _window(self, content: Content, share: tuple[float, ...]) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    def _window(self, content: Content, share: tuple[float, ...]) -> tuple[np.ndarray, Box]:
         """Pixels (H, W, C), and the window in them as (top, left, height, width)."""
         size = self._fast().size(content, where="") if isinstance(content, bytes) else None
         if size is not None and isinstance(content, bytes):
@@ -196,7 +213,7 @@ def _shares(take: Take, ids: np.ndarray) -> list[tuple[float, ...]] | None:
     ]
 
 
-def _box(share: tuple[float, ...], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _box(share: tuple[float, ...], size: tuple[int, ...]) -> Box:
     """A window as (top, left, height, width) in whole pixels, not beyond the picture."""
     area, aspect, dy, dx = share
     pixels = area * size[0] * size[1]
