@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -50,14 +51,15 @@ class FastJpeg:
         structure = examine(data, where, self._most)[1]
         return structure.size[::-1] if structure.plain else None
 
-    def decode(self, data: bytes, size: tuple[int, int], *, least: tuple[int, int] = (0, 0)) -> np.ndarray | None:
+    def decode(self, data: bytes, size: tuple[int, int], *, least: tuple[int, int] | None = None) -> np.ndarray | None:
         """Pixels of a picture.
 
         Args:
           data: the file's bytes.
           size: what `size` gave.
-          least: height and width that the result must have at least; a smaller picture is then decoded where that is
-            faster, by whole halves and quarters of the frequencies. (0, 0) for the whole picture.
+          least: height and width that the result must have at least, where it is to be cropped and resized anyway: a
+            smaller picture is then decoded where that is faster, by a half or a quarter of its frequencies. None for
+            Pillow's pixels.
 
         Returns:
           uint8 (H, W, channels), which is overwritten by the next call; None where the decoder finds damage.
@@ -65,9 +67,11 @@ class FastJpeg:
         need = size[0] * size[1] * self._channels
         if len(self._room) < need:
             self._room = np.empty(need, np.uint8)
-        asked = {"min_height": least[0], "min_width": least[1], "min_factor": LEAST_FACTOR} if any(least) else {}
+        more: dict[str, Any] = {}
+        if least is not None and all(side >= LEAST_FACTOR * part for side, part in zip(size, least)):
+            more = {"min_height": least[0], "min_width": least[1], "min_factor": LEAST_FACTOR}
         try:
-            found: np.ndarray = self._decoder.decode_jpeg(data, self._colours, buffer=self._room, **asked)
+            found: np.ndarray = self._decoder.decode_jpeg(data, self._colours, buffer=self._room, **more)
         except ValueError:
             return None
         return found

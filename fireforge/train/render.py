@@ -154,11 +154,12 @@ class Renderer:
         """Pixels (H, W, C), and the window in them as (top, left, height, width)."""
         size = self._fast().size(content, where="") if isinstance(content, bytes) else None
         if size is not None and isinstance(content, bytes):
-            _, _, high, wide = _box(share, size)
+            box = _box(share, size)
+            _, _, high, wide = box
             least = [math.ceil(side * out / part) for side, out, part in zip(size, self._steps.crop, (high, wide))]
             pixels = self._fast().decode(content, size, least=(least[0], least[1]))
             if pixels is not None:
-                return pixels, _box(share, pixels.shape[:2])
+                return pixels, box if pixels.shape[:2] == size else _box(share, pixels.shape[:2])
         if isinstance(content, np.ndarray) and content.ndim == 3 and content.shape[2] == self._steps.channels:
             pixels = content
         else:
