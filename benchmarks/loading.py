@@ -3,12 +3,12 @@
 
     FIREFORGE_DATA=... python benchmarks/loading.py [--rounds 5] [--seconds 2] [--size 128]
 
-Both sides give shuffled batches of 64, uint8 (N, 3, H, W) contiguous, after a random crop (area 0.08 to 1, sides 3 to
-4 to 4 to 3) resized with antialias, bilinear, and a random mirror; or, "cut", after the middle of the output's size is
-cut out without any resize, and a random mirror. Theirs is Image.open(f).convert("RGB"), with crop and resize in one call
-of Pillow, collated by default_collate, workers kept between epochs, four batches ahead. The bare loop is the same Pillow
-code without a DataLoader, on as many processes. Shards are what `fireforge pack` makes of the same pictures, decoded, in
-their own size. All are measured in turns after their workers have begun; a round is `--seconds` of each.
+Both sides give shuffled batches of 64, uint8 (N, 3, H, W) contiguous, after a random crop (area 0.08 to 1, sides 3
+to 4 to 4 to 3) resized with antialias, bilinear, and a random mirror; or, "cut", after the middle of the output's size
+is cut out without any resize, and a random mirror. Theirs is Image.open(f).convert("RGB"), with crop and resize in one
+call of Pillow, collated by default_collate, workers kept between epochs, four batches ahead. The bare loop is the same
+Pillow code without a DataLoader, on as many processes. Shards are what `fireforge pack` makes of the same pictures,
+decoded, in their own size. All are measured in turns after their workers have begun; a round is `--seconds` of each.
 
 The rate is by the clock; on a machine that others use, too, the one by processor seconds is the fairer one: pictures by
 what this process and its workers took, as if all cores were at it all the time.

@@ -52,10 +52,15 @@ def test_gains_are_named_the_greatest_first() -> None:
 
 def test_a_clock_of_a_loop_that_feeds_itself() -> None:
     stages = {
-        **dict(prepare=1.0, read=2.0, decode=6.0, augment=4.0, collate=1.0, forward=10.0, backward=8.0),
-        **{f"feed/{name}": float(s) for name, s in dict(wall=12, core=9, queue=2).items()},
-        "loop/queue": 5.0,
+        "prepare": 1.0,
+        "read": 2.0,
+        "decode": 6.0,
+        "augment": 4.0,
+        "collate": 1.0,
+        "forward": 10.0,
+        "backward": 8.0,
     }
+    stages |= {"feed/wall": 12.0, "feed/core": 9.0, "feed/queue": 2.0, "loop/queue": 5.0}
     load = load_of(stages)
     assert load is not None
     assert load.once_s == 1.0
@@ -67,10 +72,8 @@ def test_a_clock_of_a_loop_that_feeds_itself() -> None:
 
 
 def test_a_clock_of_a_loop_with_workers() -> None:
-    stages = {
-        **dict(prepare=3.0, wait=4.0, augment=2.0, forward=10.0, backward=8.0),
-        **{f"feed/{name}": float(s) for name, s in dict(wall=24, core=22, queue=0, decode=12, begin=2).items()},
-    }
+    stages = {"prepare": 3.0, "wait": 4.0, "augment": 2.0, "forward": 10.0, "backward": 8.0}
+    stages |= {"feed/wall": 24.0, "feed/core": 22.0, "feed/queue": 0.0, "feed/decode": 12.0, "feed/begin": 2.0}
     load = load_of(stages)
     assert load == Load(step_s=20, feed_s=24, core_s=22, decode_s=12, once_s=1, begin_s=2)
 
