@@ -34,13 +34,14 @@ class Stopwatch:
         self._steps = 0
         self._weight = 1
         self._last = 0.0
-        self._queue = waited_for_core()
+        self._queue = 0.0
         self.start()
 
     def start(self) -> None:
         """Begin anew: what came before counts for no stage; what follows, for the next one by its full time."""
         self._weight = 1
         self._wait()
+        self._queue = waited_for_core()  # of steps alone, not of what came between them
         self._last = time.perf_counter()
 
     def add(self, before: Mapping[str, float]) -> None:

@@ -241,17 +241,17 @@ def predicted(record: RunRecord, workers: int) -> float:
 
 @pytest.fixture
 def sleeping(photos: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """20 ms of waiting before each picture, which needs no core."""
+    """10 ms of waiting before each picture, which needs no core."""
     (tmp_path / "sleeping_reader.py").write_text(SLEEPS)
     monkeypatch.syspath_prepend(tmp_path)
     import sleeping_reader
 
-    return dataclasses.replace(photos, reader=sleeping_reader.Sleeping(photos.reader, 0.02))
+    return dataclasses.replace(photos, reader=sleeping_reader.Sleeping(photos.reader, 0.01))
 
 
 def test_gains_by_sleeping_reads_are_those_predicted(sleeping: Dataset, tmp_path: Path) -> None:
-    trial = trial_of(32, epochs=2, batch=16)
-    records = {n: trained(trial, sleeping, tmp_path / str(n), workers=n, count=100) for n in (0, 1, 2)}
+    trial = trial_of(32, epochs=1, batch=16)
+    records = {n: trained(trial, sleeping, tmp_path / str(n), workers=n, count=500) for n in (0, 1, 2)}
     for one in (0, 1, 2):
         for other in (0, 1, 2):
             achieved = pace(records[one]) / pace(records[other])
@@ -261,7 +261,7 @@ def test_gains_by_sleeping_reads_are_those_predicted(sleeping: Dataset, tmp_path
 
 
 def test_a_loop_that_waits_for_its_workers_says_so(sleeping: Dataset, tmp_path: Path) -> None:
-    record = trained(trial_of(32, epochs=2, batch=16), sleeping, tmp_path, workers=1, count=100)
+    record = trained(trial_of(32, epochs=1, batch=16), sleeping, tmp_path, workers=1, count=300)
     stages = loop_stages(record.stages)
     assert max((name for name in stages if name != "prepare"), key=stages.__getitem__) == "wait"
     assert record.stages["feed/read"] >= 0.8 * record.stages["feed/wall"]
