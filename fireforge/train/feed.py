@@ -187,8 +187,7 @@ def batches(
             clock.step()
         inputs, targets = next(flow), F.one_hot(labels[torch.from_numpy(chosen)], batching.classes)
         lap("collate")
-        inputs = inputs.to(world.device)
-        inputs = inputs.to(torch.float32, memory_format=torch.contiguous_format)  # a map has its channels last
+        inputs = inputs.to(world.device).to(torch.float32, memory_format=torch.contiguous_format)  # a map may differ
         targets = targets.to(world.device).float()
         lap("copy")
         if augment is None or augment == Augment():

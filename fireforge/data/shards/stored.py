@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import bisect
 import mmap
 import os
+import weakref
 import zlib
 from pathlib import Path
 
@@ -38,6 +40,7 @@ class Stored:
         head = self.index.head
         self.shape: tuple[int, int, int] | None = head.shape if head.kind == DECODED else None
         self._firsts = self.index.shards[:, 0].astype(np.int64)
+        self._begins: list[int] = self._firsts.tolist()
         self._files = [
             _File(Path(os.path.expanduser(folder), SHARD.format(i)), int(size))
             for i, size in enumerate(self.index.shards[:, 1])
@@ -77,7 +80,7 @@ class Stored:
         shard = self._shard_of(sample_id)
         ends = self.index.ends
         start = int(ends[sample_id - 1]) if sample_id else 0
-        base = int(ends[self._firsts[shard] - 1]) if shard else 0
+        base = int(ends[self._begins[shard] - 1]) if shard else 0
         data = self._files[shard].read(start - base, int(ends[sample_id]) - start)
         self._check(sample_id, data)
         return data
@@ -95,7 +98,7 @@ class Stored:
           FireforgeError: NO_SAMPLE, or BAD_SHARD where the bytes are not those that were packed.
         """
         shard = self._shard_of(sample_id)
-        picture: np.ndarray = self._map(shard)[sample_id - self._firsts[shard]]
+        picture: np.ndarray = self._map(shard)[sample_id - self._begins[shard]]
         if not self._seen[sample_id]:
             self._check(sample_id, picture.data)
         return picture
@@ -145,7 +148,7 @@ class Stored:
           FireforgeError: NO_SAMPLE, or BAD_SHARD where a picture's bytes are not those that were packed.
         """
         shard = self._shard_of(first)
-        start = int(self._firsts[shard])
+        start = self._begins[shard]
         pixels = self._map(shard)[first - start : last - start]
         if self._shard_of(last - 1) != shard:
             joined = self._join()
@@ -174,7 +177,7 @@ class Stored:
     def _shard_of(self, sample_id: int) -> int:
         if not 0 <= sample_id < len(self):
             raise self._no_sample(sample_id)
-        return int(np.searchsorted(self._firsts, sample_id, side="right")) - 1
+        return bisect.bisect_right(self._begins, sample_id) - 1
 
     def _check(self, sample_id: int, data: bytes | memoryview) -> None:
         """Hold a picture to its crc32."""
@@ -199,11 +202,6 @@ class _File:
         self._handle: int | None = None
         self._pixels: np.ndarray | None = None
         self._stamp = 0
-
-    def __del__(self) -> None:
-        """Close the file; the map stays as long as an array of it."""
-        if self._handle is not None:
-            os.close(self._handle)
 
     def look(self) -> None:
         """Whether the shard is there, with its length."""
@@ -250,6 +248,7 @@ class _File:
                 self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 raise self._bad(error.strerror or "cannot be read") from error
+            weakref.finalize(self, os.close, self._handle)  # a map stays as long as an array of it
         return self._handle
 
     def _fits(self, state: os.stat_result) -> None:

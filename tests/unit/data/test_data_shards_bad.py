@@ -123,9 +123,23 @@ def test_a_shard_that_is_cut_while_it_is_in_use_is_an_error_and_no_crash(folder:
     stored = Stored(str(folder))
     for i in range(12):
         stored(i)
-    os.truncate(folder / "shard-00000.bin", 1)
+    path = folder / "shard-00000.bin"
+    state = os.stat(path)
+    os.truncate(path, 1)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     for read in readers(stored, 0):
-        refused(read, "BAD_SHARD", "DATA_CHANGED")
+        refused(read, "BAD_SHARD")
+
+
+def test_decoded_pictures_that_are_written_over_are_an_error(tmp_path: Path) -> None:
+    """They were checked when they were first read; the file's time tells that they are others now."""
+    packed(dataset_of(some_pixels(12)), tmp_path / "x.shards")
+    stored = Stored(str(tmp_path / "x.shards"))
+    stored(0)
+    flip(tmp_path / "x.shards" / "shard-00000.bin", 0, 1)
+    os.utime(tmp_path / "x.shards" / "shard-00000.bin", ns=(0, 0))
+    for read in readers(stored, 0):
+        refused(read, "DATA_CHANGED")
 
 
 @pytest.mark.parametrize("row", [-1, 12, 2**40])
@@ -225,8 +239,11 @@ def test_two_packings_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_before_work_or_cleared_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as change:
-        change.setattr(shutil, "disk_usage", lambda _: state._replace(free=2000))
-        refused(lambda: packed(dataset_of(some_pixels()), tmp_path / "x.shards"), "NO_ROOM")
+        change.setattr(shutil, "disk_usage", lambda _: state._replace(free=(1 << 20) + 8000))
+        for wish in KINDS.values():
+            refused(lambda wish=wish: packed(dataset_of(some_pixels()), tmp_path / "x.shards", **wish), "NO_ROOM")
+        packed(dataset_of(some_pixels(12)), tmp_path / "y.shards")
+        shutil.rmtree(tmp_path / "y.shards")
     assert not list(tmp_path.iterdir())
     calls = []
 

@@ -184,6 +184,12 @@ def test_pack_keeps_the_parts_of_a_build(built: Path, fireforge, typed, tmp_path
     assert fireforge("pack", "digits", "--out", tmp_path / "digits.npz").returncode == 0
     found = json.loads(typed("evaluate", built, tmp_path / "digits.npz", "--json").stdout)
     assert (found["n"], found["accuracy"]) == (359, pytest.approx(read_json(built / "result.json")["test"]["accuracy"]))
+    done = typed("pack", "digits", "--out", tmp_path / "digits.shards")
+    assert "1,797 found = 1,797 used + 0 skipped" in done.stdout
+    again = json.loads(typed("evaluate", built, tmp_path / "digits.shards", "--json").stdout)
+    assert (again["n"], again["accuracy"]) == (found["n"], found["accuracy"])
+    refused = typed("pack", "digits", "--out", tmp_path / "digits.shards")
+    assert (refused.returncode, refused.stderr.count("OUT_TAKEN")) == (2, 1)
 
 
 def test_inspect_lists_what_cannot_be_used(folders: Path, fireforge) -> None:
