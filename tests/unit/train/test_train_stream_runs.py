@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fireforge.base.feeding import Place, gains, load_of, loop_stages, seconds_with
 from fireforge.base.preprocess import ImageSteps, Preprocess
@@ -27,6 +27,7 @@ from fireforge.data.open import open_dataset
 from fireforge.nets.families import NETWORKS
 from fireforge.train.feed import Ready
 from fireforge.train.render import Take
+from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.stream import AHEAD, Streamed
 from fireforge.train.trial import run_trial
 
@@ -191,26 +192,22 @@ def packed(kind: str, folder: Path) -> Dataset:
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
 def test_two_workers_are_at_least_85_percent_of_a_bare_loop(kind: str, tmp_path: Path) -> None:
-    """Pictures a processor second, since others may use the machine; the bare loop renders as a worker does."""
+    """Of all processor seconds, those in the bare loop over pictures, which the workers time themselves: two bare loops
+    side by side are slower than one, too, since cores share their caches.
+    """
     data = packed(kind, tmp_path)
     ids = np.array([sample.id for sample in data.samples if sample.part == "train"])
-    plan = [ids[first : first + 64] for first in range(0, len(ids), 64)]
-    rows = [np.arange(first, min(first + 64, len(ids))) for first in range(0, len(ids), 64)]
+    plan = [np.arange(first, min(first + 64, len(ids))) for first in range(0, len(ids), 64)]
     take = Take(seed=0, epoch=0, augment=CROPS)
     source, ratios = Streamed(data, ids, steps_of(128), workers=2), []
     try:
-        for _ in source.flow(rows[:8], take, None):
+        for _ in source.flow(plan[:8], take, None):
             pass  # the workers have begun
-        renderer, out = source._studio._renderer, np.empty((64, 3, 128, 128), np.uint8)
         for _ in range(5):
-            start = time.process_time()
-            for some in plan:
-                renderer.fill(out[: len(some)], some, take, lambda stage: None)
-            bare = time.process_time() - start
-            start = cores(os.getpid())
-            for _ in source.flow(rows, take, None):
+            clock, start = Stopwatch(torch.device("cpu")), cores(os.getpid())
+            for _ in source.flow(plan, take, clock):
                 pass
-            ratios.append(bare / (cores(os.getpid()) - start))
+            ratios.append(clock.seconds["feed/core"] / (cores(os.getpid()) - start))
     finally:
         source.close()
     print(kind, sorted(round(ratio, 3) for ratio in ratios))
@@ -268,6 +265,9 @@ def test_a_loop_that_waits_for_its_workers_says_so(sleeping: Dataset, tmp_path: 
 
 
 def test_gains_by_decoding_are_those_predicted(photos: Dataset, tmp_path: Path) -> None:
+    """On a machine of its own alone: where others use the cores, no number of them can be reckoned with."""
+    if os.getloadavg()[0] > 0.5:
+        pytest.skip("others use the machine")
     trial = trial_of(64, epochs=3, net="convnet-small")
     records = {n: trained(trial, photos, tmp_path / str(n), workers=n, count=1500) for n in (0, 1, 2)}
     for one in (0, 1, 2):
@@ -275,4 +275,3 @@ def test_gains_by_decoding_are_those_predicted(photos: Dataset, tmp_path: Path) 
             achieved = pace(records[one]) / pace(records[other])
             print(one, other, round(achieved, 2), round(predicted(records[one], other), 2))
             assert predicted(records[one], other) == pytest.approx(achieved, rel=0.25)
-    shutil.rmtree(tmp_path)
