@@ -93,7 +93,7 @@ def _measured(trial: Trial, scene: Scene, settings: Settings) -> Json:
     step_s = 0.0  # where another device trains, this one does nothing but to feed it
     if make_world(settings.device).device.type == "cpu":
         step_s = _step_seconds(trial) * steps_per_epoch(len(ids), batching_of(trial))
-    load = Load(step_s=step_s, feed_s=found["wall"] * share, core_s=found["core"] * share)
+    load = Load(step_s=step_s, feed_s=(found["wall"] - found["queue"]) * share, core_s=found["core"] * share)
     workers = best_workers(load, place)
     seconds = {str(n): round(seconds_with(load, n, place), 3) for n in range(place.cores + 1)}
     return {"workers": workers, "epoch_s": seconds}
