@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
@@ -95,7 +96,10 @@ class Stopwatch:
 def waited_for_core() -> float:
     """Seconds in which this thread could have run and others did; 0 where the system does not tell."""
     try:
-        with open("/proc/thread-self/schedstat", "rb") as stream:
-            return int(stream.read().split()[1]) / 1e9
+        handle = os.open("/proc/thread-self/schedstat", os.O_RDONLY)  # cheaper than a stream, and asked at each step
+        try:
+            return int(os.read(handle, 100).split()[1]) / 1e9
+        finally:
+            os.close(handle)
     except (OSError, IndexError, ValueError):
         return 0.0
