@@ -83,6 +83,7 @@ class _slow:  # noqa: N801
         return self.read(sample)
 
 
+@pytest.mark.slow
 def test_another_number_of_workers_goes_on_in_the_same_folder(tmp_path: Path) -> None:
     settings = Settings(net="convnet-small", epochs=1, device="cpu", workers=0)
     record, _ = train("digits", settings, out=tmp_path)
