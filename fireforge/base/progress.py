@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fireforge.base.value import Value
@@ -22,6 +22,7 @@ class Update(Value):
       best_accuracy: of the best so far, on the validation part; None where this update does not tell.
       best_bytes: of the best so far, predicted or on disk; likewise.
       used_s: seconds of the whole work so far, those of earlier runs of it counted; likewise.
+      numbers: what was measured last, by name; empty where this update tells none.
       lasting: whether the note must be seen, and stays: a line of its own.
     """
 
@@ -33,6 +34,7 @@ class Update(Value):
     best_accuracy: float | None = None
     best_bytes: int | None = None
     used_s: float | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
     lasting: bool = False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fireforge.base.gradients import Gradients
 from fireforge.base.machine import Hardware
 from fireforge.base.paired import Paired
 from fireforge.base.trial import Trial
@@ -32,6 +33,7 @@ class RunRecord(Value):
         Names with "/" are no stages but what passed beside or within them, see `fireforge.base.feeding`.
       workers: processes that decoded the pictures, 0 where the training did so itself; None where they were kept.
       notes: what happened beside, in words, such as a data worker that died and was replaced.
+      gradients: their sizes by depth, at the first step of the training and of some of its epochs.
       steps: updates that were "taken", and those "left_out" since a gradient was not finite.
       resumed: times that the training was taken up after an interruption.
     """
@@ -51,6 +53,7 @@ class RunRecord(Value):
     stages: dict[str, float] = field(default_factory=dict)
     workers: int | None = None
     notes: tuple[str, ...] = ()
+    gradients: Gradients = field(default_factory=Gradients)
     steps: dict[str, int] = field(default_factory=dict)
     resumed: int = 0
 

@@ -3,10 +3,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fireforge.base.trial import Recipe
+from fireforge.base.trial import Layout, Precision, Recipe
 from fireforge.base.value import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner(Value):
+    """How the numbers of a training are computed; None for what the recipe says.
+
+    Args:
+      precision: of Recipe.
+      layout: of Recipe.
+      compile: of Recipe.
+      threads: of a CPU.
+      tune: whether a short trial chooses what is None.
+    """
+
+    precision: Precision | None = None
+    layout: Layout | None = None
+    compile: bool | None = None
+    threads: int | None = None
+    tune: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +45,7 @@ class Settings(Value):
       model: digest of the model that is trained on; "" for a network from nothing.
       workers: processes that decode pictures anew in each epoch, 0 for the training's own; None to keep them in memory
         where it allows.
+      manner: precision, layout, kernels and threads.
     """
 
     net: str = "firenet-small"
@@ -39,6 +59,7 @@ class Settings(Value):
     image_size: int | None = None
     model: str = ""
     workers: int | None = None
+    manner: Manner = field(default_factory=Manner)
 
 
 @dataclass(frozen=True, kw_only=True)

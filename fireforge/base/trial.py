@@ -11,6 +11,9 @@ from fireforge.base.preprocess import Preprocess
 from fireforge.base.spec import NetSpec
 from fireforge.base.value import Json, Value
 
+Precision = Literal["float32", "bfloat16", "float16"]
+Layout = Literal["contiguous", "channels_last"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augment(Value):
@@ -74,8 +77,8 @@ class Recipe(Value):
     label_smoothing: float = 0.0
     ema: float = 0.0
     augment: Augment = Augment()
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    layout: Literal["contiguous", "channels_last"] = "contiguous"
+    precision: Precision = "float32"
+    layout: Layout = "contiguous"
     compile: bool = False
 
 

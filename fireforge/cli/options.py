@@ -12,7 +12,7 @@ import typer
 
 from fireforge.base.errors import FireforgeError
 
-Data = Annotated[str, typer.Argument(help="Class folders, an .npz, or a known name such as digits.")]
+Data = Annotated[str, typer.Argument(help="Class folders, an .npz, a URL, or a known name such as digits.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An exported file, or a run's folder.")]
 RunOrFile = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a float file.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/digits.")]

@@ -69,11 +69,18 @@ def train(
     device: Device = "auto",
     workers: Workers = None,
     out: Out = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    layout: Annotated[str | None, typer.Option(help="contiguous or channels_last.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of a CPU.")] = None,
+    compile: Annotated[bool | None, typer.Option(help="Make kernels for the network.")] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Choose what is left of these four by a short trial.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train one named network; the same command resumes."""
     from fireforge.base.settings import Settings
     from fireforge.jobs import tell
+    from fireforge.jobs.manner import manner_of
     from fireforge.jobs.train import train as job
     from fireforge.jobs.view import View
     from fireforge.train.memory import keep_freed
@@ -89,9 +96,9 @@ def train(
         device=device,
         image_size=image_size,
         workers=workers,
-    )
+    ).replace(manner=manner_of(precision, layout, threads=threads, compile=compile, tune=tune))
     with View(quiet=as_json) as view:
-        record, folder = job(data, settings, out=out, progress=view)
+        record, folder = job(data, settings, out=out, progress=view, tensorboard=tensorboard)
     say(as_json, record.to_json(), tell.trained(record, folder))
 
 

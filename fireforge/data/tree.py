@@ -96,6 +96,37 @@ class FolderTree:
         return FireforgeError("NO_FILE", reason, where=f"{self.source.rstrip('/')}/{printable(name)}")
 
 
+@dataclass(frozen=True)
+class Below:
+    """A folder of a tree as a tree of its own; a `Tree`.
+
+    Args:
+      tree: the whole.
+      folder: name of the folder in it.
+    """
+
+    tree: Tree
+    folder: str
+
+    @property
+    def source(self) -> str:
+        """The path that a user gave."""
+        return self.tree.source
+
+    def names(self) -> list[str]:
+        """Every file below the folder, sorted."""
+        start = len(self.folder) + 1
+        return [name[start:] for name in self.tree.names() if name.startswith(f"{self.folder}/")]
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of a file; see `Tree`."""
+        return self.tree.head(f"{self.folder}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """A file whole; see `Tree`."""
+        return self.tree.read(f"{self.folder}/{name}")
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file of this name is left out: a part begins with a dot or is __MACOSX."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))

@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from fireforge.base.errors import Exit, FireforgeError
+from fireforge.base.errors import FireforgeError
 from fireforge.base.fresh import fresh
 
 LIMIT_S = 60.0  # and a second for each MiB of the file
@@ -38,26 +38,6 @@ def in_child(module: str, path: Path, out: Path) -> dict[str, Any]:
             raise
         what = f"the process that read it failed: {error.what[:200]}"
         raise FireforgeError("BAD_MODEL_FILE", what, where=str(path)) from error
-
-
-def package(name: str, *, extra: str) -> Any:
-    """A package that an extra brings, imported in this process.
-
-    Args:
-      name: of the package.
-      extra: that brings it.
-
-    Returns:
-      The module.
-
-    Raises:
-      FireforgeError: NO_PACKAGE, if it is not installed; exit 3.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        do = f'pip install "fireforge[{extra}]"'
-        raise FireforgeError("NO_PACKAGE", f"{name} is not installed", do=do, exit_code=Exit.ENVIRONMENT) from error
 
 
 def limit_memory(size: int) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.fresh import answer
-from fireforge.importers.child import check_total, limit_memory, package
+from fireforge.base.package import package
+from fireforge.importers.child import check_total, limit_memory
 from fireforge.importers.safetensors_file import write_safetensors
 
 MOST_CONFIG = 50_000_000  # characters

@@ -15,6 +15,7 @@ from fireforge.base.settings import Settings, Wish
 from fireforge.base.start import Start
 from fireforge.base.units import show_seconds
 from fireforge.base.value import Json
+from fireforge.data.remote.address import shown
 from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.scene import Scene, describe
 from fireforge.jobs.timetable import DEFAULT_SECONDS, seconds_of
@@ -81,11 +82,11 @@ def seconds_asked(run: RunFolder) -> float:
 
 
 def command_line() -> str:
-    """What was typed, as it can be typed again; "" where there was no command."""
+    """What was typed, as it can be typed again, URLs without their secrets; "" where there was no command."""
     program = Path(sys.argv[0])
     if program.stem != "fireforge" and program.parts[-2:] != ("fireforge", "__main__.py"):
         return ""
-    return " ".join(["fireforge", *map(shlex.quote, sys.argv[1:])])
+    return " ".join(["fireforge", *map(shlex.quote, map(shown, sys.argv[1:]))])
 
 
 def _check_time(run: RunFolder, budget: Budget) -> None:

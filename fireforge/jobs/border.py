@@ -10,9 +10,11 @@ from fireforge.base.errors import FireforgeError, lookup
 from fireforge.base.settings import Wish
 from fireforge.data.formats.table import FORMATS
 from fireforge.data.open import open_dataset
+from fireforge.data.remote.address import is_address
 from fireforge.jobs.folder import RunFolder, check_place
 from fireforge.jobs.past import as_replayed, open_past
 from fireforge.jobs.timetable import seconds_of
+from fireforge.jobs.view import View
 from fireforge.nets.families import NETWORKS
 
 
@@ -20,7 +22,7 @@ def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path, writes:
     """Refuse what a build would refuse later: data that is not there, a place, a time, runs to go back to.
 
     Args:
-      data: what `fireforge.data.open.open_dataset` takes; it is recognised, not read.
+      data: what `fireforge.data.open.open_dataset` takes; it is recognised, not read; a URL is fetched.
       budget: limits and time.
       wish: an earlier run and a run to replay are looked for.
       folder: of the run, there or not.
@@ -40,7 +42,10 @@ def check(data: str | Path, *, budget: Budget, wish: Wish, folder: Path, writes:
         past_of(wish.earlier, folder)
     if wish.net:
         lookup(NETWORKS, wish.net, "network")
-    if not any(item.recognise(str(data)) for item in FORMATS.values()):
+    if is_address(str(data)):
+        with View() as view:  # its own, so that the work's clock and view begin with the data here
+            open_dataset(str(data), progress=view)
+    elif not any(item.recognise(str(data)) for item in FORMATS.values()):
         open_dataset(data)  # says what is wrong
 
 

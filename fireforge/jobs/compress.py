@@ -80,7 +80,7 @@ def compress(
     post = trained.card.postprocess
     left = (LEFT,) if post.hedge is not None else ()
     trained = trained.replace(card=trained.card.replace(postprocess=post.replace(hedge=None)))
-    scene = _scene(data, trained)
+    scene = _scene(data, trained, progress)
     judge = Judge(scene)
     context = context_of(scene, clock=Deadline(), progress=progress, evaluate=judge)
     folded, _ = STAGES["fold"](trained, context)
@@ -150,9 +150,9 @@ def read_float(path: Path) -> Model:
     return model.replace(graph=graph, weights={weight.name: model.weights[weight.name] for weight in graph.weights})
 
 
-def _scene(data: str, model: Model) -> Scene:
+def _scene(data: str, model: Model, progress: Progress) -> Scene:
     """The pictures as the model sees them, their classes counted as the model counts them."""
-    scene = look(data, seed=SEED, known=model.card.preprocess).seen_by(model.card.preprocess)
+    scene = look(data, seed=SEED, known=model.card.preprocess, progress=progress).seen_by(model.card.preprocess)
     check_labels(scene.dataset, model.card.labels)
     place = np.array([model.card.labels.index(label) for label in scene.dataset.labels], np.int64)
     return dataclasses.replace(scene, truth=place[scene.truth])

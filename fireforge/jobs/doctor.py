@@ -17,6 +17,8 @@ from fireforge.base.value import Value
 EXTRAS = {
     "train": (("torch", "safetensors", "sklearn"), "build, train and export: training on PyTorch, and the digits data"),
     "import": (("h5py",), "import: the .h5 files of Keras"),
+    "tensorboard": (("tensorboard",), "train --tensorboard: event files"),
+    "sources": (("pyarrow", "plyvel", "fsspec"), "data: Parquet files, LevelDB, and URLs other than http"),
 }
 # package -> what it adds where a user has it; no extra brings it
 OPTIONAL = {

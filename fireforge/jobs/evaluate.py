@@ -131,7 +131,7 @@ def data_of(
         )
     if known and source == known.source:
         return open_ref(known), known
-    dataset = open_dataset(source)
+    dataset = open_dataset(source, progress=progress)
     check_labels(dataset, labels)
     dataset = drop_broken(dataset, progress=progress)
     return dataset, known if known and known.sha256 == dataset.sha256 else None

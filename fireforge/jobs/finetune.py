@@ -94,7 +94,7 @@ def finetune(
     source = model_file(model)
     start = read_float(source)
     folder = Path(out) if out else Path(f"{default_folder(data)}-{source.stem}")
-    scene, seen = _scene(data, start, source, seed=settings.seed)
+    scene, seen = _scene(data, start, source, seed=settings.seed, progress=progress)
     with RunFolder(folder) as run:
         begin(run, scene, seed=settings.seed, settings=settings.replace(net="", model=sha256_of_file(source)))
         lesson = Lesson(scene=scene, device=settings.device, progress=progress)
@@ -116,11 +116,11 @@ def finetune(
     return Finetuned(record=record, begun=first, seen=seen), folder
 
 
-def _scene(data: str, start: Model, source: Path, *, seed: int) -> tuple[Scene, str]:
+def _scene(data: str, start: Model, source: Path, *, seed: int, progress: Progress) -> tuple[Scene, str]:
     """The pictures as the model sees them, on the data of the run that it lies in in that run's parts; and in words."""
     known = start.card.preprocess.replace(input=start.graph.inputs[0].name)
     side = min(known.steps().crop)  # asks how large the pictures are, so that crops come from more than the input
-    scene = look(data, seed=seed, image_size=side, known=known)
+    scene = look(data, seed=seed, image_size=side, known=known, progress=progress)
     entry = RunFolder(source.parent).entry("start")
     before = Start.from_json(entry).data if entry else None
     if before is None or before.sha256 != scene.ref.sha256:

@@ -16,6 +16,7 @@ from fireforge.base.files import cannot_write, make_folder
 from fireforge.base.journal import Entry, Journal
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json, canonical_json
+from fireforge.data.remote.address import file_name, is_address
 
 LOCK = "lock"
 TICK_S = 5.0  # seconds between two notes of the time used
@@ -213,7 +214,7 @@ def check_place(path: Path) -> None:
 
 def default_folder(source: str) -> Path:
     """runs/<name> for a source: the last part of its path without suffix."""
-    return Path("runs") / (Path(source).stem or "run")
+    return Path("runs") / (Path(file_name(source) if is_address(source) else source).stem or "run")
 
 
 def _is_file(path: Path, handle: int) -> bool:

@@ -13,7 +13,7 @@ def inspect(data: str, *, check: bool = True, seed: int = 0, progress: Progress 
     """Classes, counts, sizes, what the answers are, duplicates, unusable files, and the split that a build would make.
 
     Args:
-      data: a path or a known name.
+      data: a path, a URL or a known name.
       check: decode every picture whole, which finds the broken ones.
       seed: of the split.
       progress: receives updates.
@@ -21,4 +21,4 @@ def inspect(data: str, *, check: bool = True, seed: int = 0, progress: Progress 
     Returns:
       The inspection; found = used + skipped.
     """
-    return look_at(open_dataset(data), check=check, seed=seed, progress=progress)
+    return look_at(open_dataset(data, progress=progress), check=check, seed=seed, progress=progress)

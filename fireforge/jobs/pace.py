@@ -203,7 +203,7 @@ class Pace:
         """
         if self._clock.over():
             return PLAIN
-        manners = [manner for manner in MANNERS if self._knows(manner[0])]
+        manners = [manner for manner in MANNERS if knows(manner[0], on_cpu=self._crew.on_cpu)]
         trials = [trial.replace(recipe=_in_manner(trial.recipe, *manner)) for manner in manners]
         self._short([trials[0]] * self._crew.size, WARM_UP)
         seconds = self._short(trials, self._pictures(trial))
@@ -211,14 +211,6 @@ class Pace:
         best = best if seconds[best] * FASTER < seconds[0] else 0
         self._probed.append(_rate(trial, seconds[best]))
         return {"precision": manners[best][0], "layout": manners[best][1]}
-
-    def _knows(self, precision: str) -> bool:
-        """Whether the device multiplies such numbers itself; elsewhere they are emulated and not worth a try."""
-        if precision == "float16":
-            return not self._crew.on_cpu
-        if precision == "bfloat16":
-            return not self._crew.on_cpu or any("bf16" in name for name in this_machine().instructions)
-        return True
 
     def _pictures(self, trial: Trial) -> int:
         """Pictures of a probe, by how long the first few take."""
@@ -251,6 +243,21 @@ class Pace:
             raise FireforgeError("ALL_DIVERGED", "not even a short training went well", where=lost)
         worst = max(found.values(), default=0.1)  # of what diverged, and of what the deadline kept from beginning
         return [found.get(trial.digest(), worst) for trial in distinct]
+
+
+def knows(precision: str, *, on_cpu: bool) -> bool:
+    """Whether the device multiplies such numbers itself; elsewhere they are emulated and not worth a try.
+
+    Args:
+      precision: of a Recipe.
+      on_cpu: whether the device is this machine's processor.
+
+    Returns:
+      Whether it is worth a try.
+    """
+    if precision == "float16":
+        return not on_cpu
+    return precision != "bfloat16" or not on_cpu or any("bf16" in name for name in this_machine().instructions)
 
 
 def _in_manner(recipe: Recipe, precision: str, layout: str) -> Recipe:

@@ -23,7 +23,7 @@ def pack(
     """Write a dataset as npz or as shards, which every verb reads without the package or folder that it came from.
 
     Args:
-      data: a path or a known name.
+      data: a path, a URL or a known name.
       out: an .npz file, or a folder whose name ends in .shards or that is there and empty.
       seed: of the split, as for `build`.
       packing: of shards; None for decoded pictures as they are.
@@ -42,7 +42,7 @@ def pack(
         raise FireforgeError("BAD_NAME", f"a packed dataset called {out.name!r}", allowed="name.npz or name.shards")
     if as_npz and packing not in (None, Packing()):
         raise FireforgeError("BAD_USAGE", "an .npz has no use for --size and --jpeg", do="a name that ends in .shards")
-    dataset = drop_broken(open_dataset(data), progress=progress)
+    dataset = drop_broken(open_dataset(data, progress=progress), progress=progress)
     parts = split(dataset, DataRef(source=data, seed=seed))
     if as_npz:
         path = write_npz(dataset, out, parts=parts, progress=progress)

@@ -19,6 +19,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.machine import usable_cores
 from fireforge.base.pixels import encode_png, open_picture, to_channels
 from fireforge.base.preprocess import ImageSteps, Preprocess
+from fireforge.base.progress import Progress, silent
 from fireforge.base.trial import DataRef
 from fireforge.data.cache import PictureCache
 from fireforge.data.check import drop_broken, lost_pictures
@@ -26,6 +27,7 @@ from fireforge.data.check import look as header
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.data.pixels import MOST_PX, choose_steps
+from fireforge.data.remote.address import shown
 from fireforge.data.samples import leaders_of
 from fireforge.data.split import Parts, split
 
@@ -133,24 +135,26 @@ def look(
     image_size: int | None = None,
     known: Preprocess | None = None,
     cache: Path | None = None,
+    progress: Progress = silent,
 ) -> Scene:
     """Open, split, choose the preprocessing.
 
     Args:
-      source: path or name.
+      source: path, URL or name.
       seed: of the split.
       image_size: side of the network's input in px; None to choose by the pictures.
       known: preprocessing that was chosen before.
       cache: folder where pictures that are made ready are kept; None for none.
+      progress: told how much of a URL's data is there.
 
     Returns:
       The scene; test pictures are not touched.
     """
-    opened = open_dataset(source)
+    opened = open_dataset(source, progress=progress)
     dataset = drop_broken(opened)
     _check_losses(opened, dataset)
     judged = min(VAL_SHARE, VAL_MOST / max(1, len(dataset.samples)))
-    ref = DataRef(source=source, sha256=dataset.sha256, seed=seed, val_share=round(judged, 6))
+    ref = DataRef(source=shown(source), sha256=dataset.sha256, seed=seed, val_share=round(judged, 6))
     parts = split(dataset, ref)
     steps = known.steps() if known else choose_steps(dataset, parts.train, image_size=image_size)
     sizes = (steps.crop,) if known or image_size else sizes_of(steps)

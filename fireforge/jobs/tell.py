@@ -17,6 +17,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.postprocess import NONE_OF_THESE, Classification
 from fireforge.base.units import show_bytes, show_seconds
 from fireforge.base.value import json_bytes
+from fireforge.jobs.tell_gradients import gradients
 from fireforge.jobs.tell_time import time_spent
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.report.table import Cell, text_table
@@ -275,6 +276,7 @@ def trained(record: RunRecord, folder: Path) -> list[str]:
         f"{folder / 'weights' / 'best.safetensors'}: {accuracy} after {epochs:.4g} epochs"
         f" in {show_seconds(record.seconds['train'])}",
         *time_spent(record),
+        *gradients(record.gradients),
         "",
         "what now",
         f"  fireforge export {folder} --form int8",

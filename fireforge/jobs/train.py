@@ -21,10 +21,12 @@ from fireforge.jobs.feeding import is_streamed, workers_of
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner
+from fireforge.jobs.manner import in_manner
 from fireforge.jobs.mirror import mirrors
 from fireforge.jobs.scene import Scene, look
 from fireforge.nets.families import NETWORKS, build_graph
 from fireforge.report.page import write_report
+from fireforge.report.tensorboard import Events
 from fireforge.train.recipe import RECIPES, Traits, fitted
 from fireforge.train.trial import ready_from, run_trial
 
@@ -32,7 +34,12 @@ EPOCHS = 40  # where nothing else is said
 
 
 def train(
-    data: str, settings: Settings, *, out: str | Path | None = None, progress: Progress = silent
+    data: str,
+    settings: Settings,
+    *,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+    tensorboard: bool = False,
 ) -> tuple[RunRecord, Path]:
     """Train a network; the same call on the same folder goes on from the last state, at most half a minute back.
 
@@ -41,14 +48,19 @@ def train(
       settings: network and recipe.
       out: folder of the run; None for runs/<name of the data>-<net>.
       progress: receives one update an epoch.
+      tensorboard: whether event files are written to the folder of that name in the run's.
 
     Returns:
       The record, and the run's folder with weights/best.safetensors, metrics.csv and report.html.
+
+    Raises:
+      FireforgeError: NO_PACKAGE, if tensorboard is asked for and not installed.
     """
     preset = lookup(NETWORKS, settings.net, "network")
     settings = with_recipe(settings)
     folder = Path(out) if out else Path(f"{default_folder(data)}-{settings.net}")
-    scene = look(data, seed=settings.seed, image_size=settings.image_size)
+    events = Events(folder, progress) if tensorboard else None
+    scene = look(data, seed=settings.seed, image_size=settings.image_size, progress=progress)
     with RunFolder(folder) as run:
         begin(run, scene, seed=settings.seed, settings=settings)
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
@@ -61,7 +73,11 @@ def train(
             seed=settings.seed,
             cost=count(graph),
         )
-        record = train_one(run, trial, scene, settings, progress=progress)
+        pictures, device = len(scene.part("train")), settings.device
+        trial = in_manner(run, trial, settings.manner, pictures=pictures, graph=graph, device=device)
+        record = train_one(run, trial, scene, settings, progress=events or progress)
+        if events is not None:
+            events.end(record)
     return record, folder
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Param] = {
     "groups": 1,  # of a bottleneck's 3x3 convolution
     "group_width": 0,  # filters of a group in the first stage, growing as the widths; 0 for all widths by groups
     "dropout": 0.0,
+    "norm": "batch",  # behind each convolution; or "none": a bias in its place, to see what the norms do
 }
 EXPANSION = 4  # filters that leave a bottleneck, by its width
 
@@ -58,7 +59,8 @@ def resnet(spec: NetSpec) -> Graph:
     p = read_params(spec, DEFAULTS)
     rows = _checked(p)
     b = Builder(spec)
-    x = conv_norm(b, b.input, p["stem"] or rows[0][1], p["stem_kernel"], name="stem", stride=p["stem_stride"])
+    conv = _NORMS[p["norm"]]
+    x = conv(b, b.input, p["stem"] or rows[0][1], p["stem_kernel"], name="stem", stride=p["stem_stride"])
     x = b.relu(x)
     if p["stem_pool"]:
         x = b.max_pool(x, 3, name="stem_pool", stride=2, pad=1)
@@ -97,7 +99,7 @@ def _checked(p: dict[str, Any]) -> list[tuple[int, int]]:
         need(p[name] >= 0, f"got {p[name]}", where=f"resnet.{name}", allowed="0 or more")
     need(0 <= p["dropout"] < 1, f"got {p['dropout']}", where="resnet.dropout", allowed="0 to below 1")
     choices = {"block": ("basic", "bottleneck"), "shortcut": ("projection", "padding", "none"), "stride_kernel": (3, 1)}
-    choices["stem_kernel"] = (3, 5, 7)
+    choices |= {"stem_kernel": (3, 5, 7), "norm": tuple(_NORMS)}
     for name, known in choices.items():
         need(p[name] in known, f"got {p[name]!r}", where=f"resnet.{name}", allowed=", ".join(map(str, known)))
     widths = int_list(p["widths"], where="resnet.widths") or tuple(p["width"] << i for i in range(p["stages"]))
@@ -113,23 +115,25 @@ def _checked(p: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _basic(b: Builder, x: str, sizes: tuple[int, int], *, stride: int, name: str, p: dict[str, Any]) -> str:
-    width = sizes[0]
-    out = b.relu(conv_norm(b, x, width, 3, name=f"{name}.conv1", stride=stride))
-    out = conv_norm(b, out, width, 3, name=f"{name}.conv2")
-    return _joined(b, x, out, stride=stride, name=name, shortcut=p["shortcut"])
+    width, conv = sizes[0], _NORMS[p["norm"]]
+    out = b.relu(conv(b, x, width, 3, name=f"{name}.conv1", stride=stride))
+    out = conv(b, out, width, 3, name=f"{name}.conv2")
+    return _joined(b, x, out, stride=stride, name=name, p=p)
 
 
 def _bottleneck(b: Builder, x: str, sizes: tuple[int, int], *, stride: int, name: str, p: dict[str, Any]) -> str:
     width, inner = sizes
     first, second = (stride, 1) if p["stride_kernel"] == 1 else (1, stride)
-    out = b.relu(conv_norm(b, x, inner, 1, name=f"{name}.conv1", stride=first))
-    out = b.relu(conv_norm(b, out, inner, 3, name=f"{name}.conv2", stride=second, groups=p["groups"]))
-    out = conv_norm(b, out, width * EXPANSION, 1, name=f"{name}.conv3")
-    return _joined(b, x, out, stride=stride, name=name, shortcut=p["shortcut"])
+    conv = _NORMS[p["norm"]]
+    out = b.relu(conv(b, x, inner, 1, name=f"{name}.conv1", stride=first))
+    out = b.relu(conv(b, out, inner, 3, name=f"{name}.conv2", stride=second, groups=p["groups"]))
+    out = conv(b, out, width * EXPANSION, 1, name=f"{name}.conv3")
+    return _joined(b, x, out, stride=stride, name=name, p=p)
 
 
-def _joined(b: Builder, x: str, out: str, *, stride: int, name: str, shortcut: str) -> str:
+def _joined(b: Builder, x: str, out: str, *, stride: int, name: str, p: dict[str, Any]) -> str:
     """The block's output and its shortcut, summed and rectified."""
+    shortcut = p["shortcut"]
     if shortcut == "none":
         return b.relu(out)
     extra = b.channels(out) - b.channels(x)
@@ -139,8 +143,16 @@ def _joined(b: Builder, x: str, out: str, *, stride: int, name: str, shortcut: s
         if extra:
             x = b.zero_channels(x, extra // 2, extra - extra // 2, name=f"{name}.shortcut")
     elif stride != 1 or extra:
-        x = conv_norm(b, x, b.channels(out), 1, name=f"{name}.shortcut", stride=stride)
+        x = _NORMS[p["norm"]](b, x, b.channels(out), 1, name=f"{name}.shortcut", stride=stride)
     return b.relu(b.add(x, out, name=f"{name}.sum"))
+
+
+def _conv_alone(b: Builder, x: str, filters: int, kernel: int, *, name: str, stride: int = 1, groups: int = 1) -> str:
+    """As `conv_norm`, without the norm."""
+    return b.conv(x, filters, kernel, name=name, stride=stride, pad=kernel // 2, groups=groups)
+
+
+_NORMS: dict[str, Callable[..., str]] = {"batch": conv_norm, "none": _conv_alone}
 
 
 STEM: dict[str, Param] = {"stem_kernel": 7, "stem_stride": 2, "stem_pool": True}  # table 1: conv1, pool

@@ -12,6 +12,7 @@ from fireforge.report.run import Run, read_run
 from fireforge.report.sections.clock import clock
 from fireforge.report.sections.data import baselines, data_card
 from fireforge.report.sections.evaluation import evaluation
+from fireforge.report.sections.gradients import gradients
 from fireforge.report.sections.headline import headline, limits
 from fireforge.report.sections.latency import latency
 from fireforge.report.sections.model import compression, ledger, parity
@@ -28,6 +29,7 @@ SECTIONS = {
     "space": ("Design space", design_space),
     "latency": ("Latency", latency),
     "training": ("Training", curves),
+    "gradients": ("Gradients", gradients),
     "compression": ("Compression", compression),
     "parity": ("Parity", parity),
     "test": ("Test", evaluation),

@@ -127,6 +127,9 @@ svg .grid { stroke: var(--rule); stroke-width: 1; }
 .series-train polyline { stroke: var(--soft); opacity: .7; }
 .series-train circle { fill: var(--soft); }
 .key.series-train { background: var(--soft); }
+.series-look polyline { stroke: var(--second); opacity: .35; }
+.series-look circle { fill: var(--second); opacity: .35; }
+.key.series-look { background: var(--second); opacity: .35; }
 .ideal polyline { stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 4; }
 .ideal circle { fill: none; }
 .empty { fill: var(--faint); }

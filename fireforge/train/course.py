@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from fireforge.base.gradients import Gradients
 from fireforge.base.value import Value
 
 
@@ -49,6 +50,7 @@ class Course(Value):
       left_out: steps whose gradient was not finite.
       row: of them those since the last good step.
       resumed: times that it was taken up after an interruption.
+      gradients: what was seen of them.
     """
 
     epochs: float = 0.0
@@ -60,6 +62,7 @@ class Course(Value):
     left_out: int = 0
     row: int = 0
     resumed: int = 0
+    gradients: Gradients = field(default_factory=Gradients)
 
     def told(self, found: dict[str, float]) -> Course:
         """The course with one more number for each of some metrics."""

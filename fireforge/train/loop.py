@@ -18,6 +18,7 @@ from fireforge.base.rng import key_of
 from fireforge.train.course import Course, Part
 from fireforge.train.evaluate import judge, logits_of
 from fireforge.train.feed import batches, ids_of, steps_per_epoch
+from fireforge.train.gradients import due, looking
 from fireforge.train.guard import Place
 from fireforge.train.keeper import Keeper
 from fireforge.train.kernels import making
@@ -73,11 +74,11 @@ def fit(module: nn.Module, task: Task, *, keeping: Keeping, watch: Watch) -> Cou
             raise KeyboardInterrupt
         if over:
             break
-        watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(course)))
+        watch.progress(_told(course, epochs))
     course = keeper.timed(course)
     trained = time.monotonic()
     course = _finish(module, task, tools=tools, course=course)
-    watch.progress(Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=_note(course)))
+    watch.progress(_told(course, epochs))
     return dataclasses.replace(course, finish=time.monotonic() - trained)
 
 
@@ -109,10 +110,11 @@ def train_epoch(task: Task, course: Course, *, tools: Tools, keeper: Keeper, wat
     for batch in train:
         _seed(task.batching.seed, epoch, part.steps, task.world.device)
         rate = learning_rate(recipe, epoch * per_epoch + part.steps, per_epoch)
-        with making(recipe):
-            step = train_step(tools, batch, rate=rate, recipe=recipe)
+        with making(recipe), looking(tools, due(course, recipe, step=part.steps, per_epoch=per_epoch)) as look:
+            step = train_step(look.tools, batch, rate=rate, recipe=recipe)
         _count(step, task, tools=tools, epoch=epoch, steps=part.steps, rate=rate)
         sums += torch.stack([step.loss * len(batch[0]), step.right])
+        course = look.into(course) if step.taken else course
         if step.taken and tools.ema is not None:
             tools.ema.update(tools.module)
         tools.clock.lap("update")
@@ -189,8 +191,12 @@ def _seed(seed: int, epoch: int, step: int, device: torch.device) -> None:
             torch.cuda.manual_seed(key)
 
 
-def _note(course: Course) -> str:
+def _told(course: Course, epochs: int) -> Update:
+    """Where the training stands after an epoch, with the epoch's numbers."""
     metrics = course.metrics
     note = f"loss {metrics['train/loss'][-1]:.3f}"
     judged = metrics.get("val/epoch", [0.0])[-1] == metrics["train/epoch"][-1]
-    return f"{note}, val {metrics['val/accuracy'][-1]:.1%}" if judged else note
+    note = f"{note}, val {metrics['val/accuracy'][-1]:.1%}" if judged else note
+    kept = {name: values for name, values in metrics.items() if not name.endswith("/epoch")}
+    last = {name: values[-1] for name, values in kept.items() if judged or not name.startswith("val/")}
+    return Update(stage="train", done=course.epochs, total=epochs, unit="epoch", note=note, numbers=last)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from fireforge.base.graph import Graph
@@ -10,7 +12,9 @@ from fireforge.base.infer import infer
 from fireforge.base.trial import Recipe
 from fireforge.nets.module import GraphModule, initialise
 from fireforge.train.kernels import making
+from fireforge.train.layout import sound
 from fireforge.train.step import make_tools, train_step
+from fireforge.train.world import make_world
 
 STEPS = 2  # the optimizer's state is there from the second one on
 
@@ -23,19 +27,43 @@ def rehearse(graph: Graph, recipe: Recipe, *, steps: int = STEPS) -> None:
       recipe: as a training would have it; of the epochs nothing is used.
       steps: of one batch each, always the same.
     """
-    module = GraphModule(graph)
-    initialise(module, 0)
-    module.train()
-    tools = make_tools(module, recipe, torch.device("cpu"))
-    sizes = [int(size) for size in graph.inputs[0].shape[1:]]
-    inputs = torch.randn(recipe.batch, *sizes, generator=torch.Generator().manual_seed(0))
-    targets = torch.zeros(recipe.batch, _classes(graph))
-    targets[:, 0] = 1
+    step = rehearsal(graph, recipe)
     for _ in range(steps):
+        step()
+
+
+def rehearsal(graph: Graph, recipe: Recipe, *, device: str = "cpu") -> Callable[[], None]:
+    """Make what a training is made of, and give one step of it.
+
+    Args:
+      graph: one input (N, ...), the first output (N, K).
+      recipe: as a training would have it; of the epochs nothing is used.
+      device: see `fireforge.train.world.make_world`.
+
+    Returns:
+      Trains one step on the batch, always the same one, and waits until it is done.
+    """
+    place = make_world(device).device
+    with torch.random.fork_rng([]):  # torch's layers draw their first numbers from the caller's generator
+        module = GraphModule(graph)
+    initialise(module, 0)
+    module.train().to(place)
+    recipe = sound(recipe, module, place)
+    tools = make_tools(module, recipe, place)
+    sizes = [int(size) for size in graph.inputs[0].shape[1:]]
+    inputs = torch.randn(recipe.batch, *sizes, generator=torch.Generator().manual_seed(0)).to(place)
+    targets = torch.zeros(recipe.batch, _classes(graph), device=place)
+    targets[:, 0] = 1
+
+    def step() -> None:
         with making(recipe):
             train_step(tools, (inputs, targets), rate=1e-4, recipe=recipe)
         if tools.ema is not None:
             tools.ema.update(module)
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+
+    return step
 
 
 def _classes(graph: Graph) -> int:

@@ -99,6 +99,7 @@ def run_trial(
         stages=course.stages,
         workers=pictures.train.workers if isinstance(pictures.train, Streamed) else None,
         notes=tuple(pictures.train.deaths()) if isinstance(pictures.train, Streamed) else (),
+        gradients=course.gradients,
         steps=_steps(course, pictures, task.batching),
         resumed=course.resumed,
         samples={"train": len(pictures.train), "val": len(pictures.val)},

@@ -14,6 +14,7 @@ import pytest
 import torch
 from network_sizes import shape_of
 from PIL import Image
+from source_files import datum, keyed, lmdb_of, parquet_of, png, tar
 from torch.utils.flop_counter import FlopCounterMode
 
 from fireforge.base.canonical import graph_digest
@@ -291,13 +292,33 @@ def archive_of(tmp_path: Path) -> str:
     return str(tmp_path / "pictures.zip")
 
 
+def parquet_source(tmp_path: Path) -> str:
+    return str(parquet_of(tmp_path / "some.parquet", [{"bytes": png(i), "label": i % 2} for i in range(8)]))
+
+
+def caffe_of(tmp_path: Path) -> str:
+    gray = np.arange(8 * 30, dtype=np.int64).reshape(8, 1, 6, 5) % 256
+    records = {b"%04d" % i: datum(one.astype(np.uint8), i % 2) for i, one in enumerate(gray)}
+    return str(lmdb_of(tmp_path / "some_lmdb", records))
+
+
+def webdataset_of(tmp_path: Path) -> str:
+    (tmp_path / "tars").mkdir()
+    for i in range(2):
+        (tmp_path / "tars" / f"{i}.tar").write_bytes(tar(keyed(range(4 * i, 4 * i + 4))))
+    return str(tmp_path / "tars")
+
+
 SOURCES: dict[str, Callable[[Path], str]] = {
     "digits": lambda _: "digits",
     "shards": shards_of,
     "npz": npz_of,
+    "parquet": parquet_source,
+    "caffe": caffe_of,
     "idx": idx_of,
     "cifar": cifar_of,
     "manifest": manifest_of,
+    "webdataset": webdataset_of,
     "archive": archive_of,
     "folder": folder_of,
 }

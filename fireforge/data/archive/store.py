@@ -135,6 +135,22 @@ class FileStore:
             return _pread(self._file, at, count, self.stamp.source)
 
 
+@dataclass(frozen=True)
+class BriefStore:
+    """The file itself, opened for each reading, where there are too many files to keep them open; a `Store`.
+
+    Args:
+      stamp: of the file.
+    """
+
+    stamp: Stamp
+
+    def read_at(self, at: int, count: int) -> bytes:
+        """Bytes from an offset on; see `Store`."""
+        with self.stamp.open() as stream:
+            return _pread(stream, at, count, self.stamp.source)
+
+
 class UnpackedStore:
     """A packed tar, unpacked when it is first read into a file that has no name and goes with the process; a `Store`.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A zip or tar of class folders, of a list with its pictures, or of npz, idx or CIFAR files."""
+"""A zip or tar of class folders, of a list with its pictures, of keyed members, or of npz, idx or CIFAR files."""
 
 from __future__ import annotations
 
@@ -25,43 +25,13 @@ from fireforge.data.formats.format import Format
 from fireforge.data.formats.idx import is_idx, open_idx
 from fireforge.data.formats.manifest import is_manifest, open_manifest
 from fireforge.data.formats.npz import open_npz
+from fireforge.data.formats.webdataset import Shard, is_webdataset, open_shards
 from fireforge.data.layout import lay_out, top_folder
-from fireforge.data.tree import Tree, printable
+from fireforge.data.tree import Below, Tree, printable
 
 ACCEPTS = f"an archive ({KINDS}) of class folders, of a list and its pictures, or of npz, idx or CIFAR files"
 
 REASONS = {"ARC_NESTED": "an archive inside the archive, which was not opened"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Below:
-    """A folder of a tree as a tree of its own; a `fireforge.data.tree.Tree`.
-
-    Args:
-      tree: the whole.
-      folder: name of the folder in it.
-    """
-
-    tree: Tree
-    folder: str
-
-    @property
-    def source(self) -> str:
-        """The path that a user gave."""
-        return self.tree.source
-
-    def names(self) -> list[str]:
-        """Every file below the folder, sorted."""
-        start = len(self.folder) + 1
-        return [name[start:] for name in self.tree.names() if name.startswith(f"{self.folder}/")]
-
-    def head(self, name: str) -> bytes:
-        """The first bytes of a file; see `Tree`."""
-        return self.tree.head(f"{self.folder}/{name}")
-
-    def read(self, name: str) -> bytes:
-        """A file whole; see `Tree`."""
-        return self.tree.read(f"{self.folder}/{name}")
 
 
 def open_archive_data(source: str) -> Dataset:
@@ -86,6 +56,8 @@ def open_archive_data(source: str) -> Dataset:
         dataset = open_npz(source)
     elif _npz(tree):
         dataset = _open_inner_npz(tree, _npz(tree), source)
+    elif is_webdataset(tree):
+        dataset = open_shards([Shard("", "", tree)], source)
     elif is_idx(tree):
         dataset = open_idx(tree)
     elif is_cifar(tree):
@@ -97,7 +69,11 @@ def open_archive_data(source: str) -> Dataset:
     lost = tuple(item.replace(name=_below(item.name, top)) for item in archive.skipped)
     notes = tuple(Noted(name=os.path.basename(source), code=code) for code in archive.notes)
     return dataclasses.replace(
-        dataset, format="archive", source=source, skipped=(*lost, *dataset.skipped), notes=(*notes, *dataset.notes)
+        dataset,
+        format=dataset.format if dataset.format == "webdataset" else "archive",
+        source=source,
+        skipped=(*lost, *dataset.skipped),
+        notes=(*notes, *dataset.notes),
     )
 
 

@@ -16,11 +16,13 @@ from fireforge.base.budget import Verdict
 from fireforge.base.errors import FireforgeError
 from fireforge.base.evaluation import Evaluation, PerClass
 from fireforge.base.exported import Exported
+from fireforge.base.gradients import Gradients, Look
 from fireforge.base.machine import this_machine
 from fireforge.base.measurement import Measurement
 from fireforge.base.postprocess import Classification
 from fireforge.base.spec import NetSpec
 from fireforge.jobs.tell import answer, evaluation, predictions
+from fireforge.jobs.tell_gradients import gradients
 
 MEASURED = Measurement(
     bytes=30_000,
@@ -187,3 +189,18 @@ def test_predictions_by_hand(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     rows = [json.loads(line) for line in printed["json"].decode("utf-8").splitlines()]
     assert rows[0] == {"file": "a.png", "labels": ["cat", "dog"], "scores": [0.75, 0.25], "accepted": True}
     assert (rows[1]["file"], rows[1]["accepted"]) == ("line\nfeed,\udcff.png", False)
+
+
+def test_gradients_are_told_at_the_first_look_and_at_the_last() -> None:
+    rows = [(0.0, 10.0), (1.0, 3.0), (2.0, 0.5)]
+    looks = [
+        Look(epoch=epoch, outputs=tuple(gain**power for power in (4, 3, 2, 1, 0)), weights=(), relative=())
+        for epoch, gain in rows
+    ]
+    head = "gradients, first layer beside the last but one: "
+    assert gradients(Gradients(looks=tuple(looks))) == [
+        head + "ideal at the first step (1,000 times); ideal after 2 epochs (0.12 times)"
+    ]
+    assert gradients(Gradients(looks=tuple(looks[:1]))) == [head + "ideal at the first step (1,000 times)"]
+    assert gradients(Gradients()) == []
+    assert gradients(Gradients(looks=(looks[0].replace(outputs=(1.0, 2.0)),))) == []

@@ -156,6 +156,16 @@ def test_first_weights_follow_he_and_goyal():
     assert not any(tensor.any() for tensor in (norm.bias, norm.running_mean, module.classifier.bias))
 
 
+@pytest.mark.parametrize("name", ["cifar-plain-20", "cifar-resnet-20", "resnet-50"])
+def test_without_norms_each_convolution_has_a_bias_in_their_place(name: str) -> None:
+    """A norm has two trained numbers a filter, a bias has one; ResNet-50 projects, so its shortcuts count too."""
+    normed, bare = graph_of(name), graph_of(name, norm="none")
+    assert convs(normed) == convs(bare)
+    filters = sum(int(shape[0]) for shape in convs(normed).values())
+    assert count(normed).params - count(bare).params == filters
+    assert not any(node.op == "BatchNormalization" for node in bare.nodes)
+
+
 @pytest.mark.parametrize(
     ("own", "where"),
     [
@@ -163,6 +173,7 @@ def test_first_weights_follow_he_and_goyal():
         ({"shortcut": "identity"}, "shortcut"),
         ({"stride_kernel": 2}, "stride_kernel"),
         ({"stem_kernel": 4}, "stem_kernel"),
+        ({"norm": "layer"}, "norm"),
         ({"depths": "1,2"}, "depths"),
         ({"depths": "1,2,0"}, "depths"),
         ({"groups": 2}, "groups"),

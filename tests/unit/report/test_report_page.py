@@ -114,7 +114,7 @@ def test_whole_run_is_one_file_that_asks_for_nothing(save_run: Save, entries: li
 def test_sections_come_in_their_order(save_run: Save, entries: list[Entry]) -> None:
     page = read(save_run(entries))[1]
     assert page.all("id") == [
-        "limits", "data", "baselines", "space", "latency", "training", "compression",
+        "limits", "data", "baselines", "space", "latency", "training", "gradients", "compression",
         "parity", "test", "scores", "ledger", "time", "use", "provenance",
     ]  # fmt: skip
 

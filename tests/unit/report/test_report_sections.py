@@ -14,6 +14,7 @@ import pytest
 from fireforge.base.answer import BestBaseline
 from fireforge.base.counted import Counted
 from fireforge.base.errors import FireforgeError
+from fireforge.base.gradients import Gradients, Look
 from fireforge.base.journal import Entry
 from fireforge.base.prediction import Prediction
 from fireforge.report.page import page
@@ -45,6 +46,43 @@ def cells(markup: str) -> list[list[str]]:
     """Rows of all tables."""
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", markup, re.DOTALL)
     return [[" ".join(words(cell).split()) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)] for row in rows]
+
+
+def look(epoch: float, gain: float) -> Look:
+    """A look at a network whose gradients grow by the gain at each of ten layers on the way back."""
+    sizes = tuple(1e-4 * gain**power for power in range(9, -1, -1))
+    return Look(epoch=epoch, outputs=(*sizes, 0.3), weights=(0.1,) * 11, relative=(0.2,) * 10 + (7.5,))
+
+
+def test_gradients_are_drawn_and_judged_look_by_look(show: Callable[..., str], entries: list[Entry]) -> None:
+    layers = (*(f"conv{number}" for number in range(10)), "classifier")
+    found = Gradients(layers=layers, looks=(look(0, 4.0), look(1, 0.4), look(3, 1.1)))
+    rows = [
+        e if e.type != "trial" else Entry(type="trial", value={**e.value, "gradients": found.to_json()})
+        for e in entries
+    ]
+    section = show(rows, "gradients")
+    assert section.count("<polyline") == 3
+    assert section.count("<circle") == 33
+    assert cells(section)[1:] == [
+        ["first step", "262,144 times", "✗ exploding", "classifier", "7.5"],
+        ["after 1 epoch", "1/3,815", "✗ vanishing", "classifier", "7.5"],
+        ["after 3 epochs", "2.4 times", "✓ ideal", "classifier", "7.5"],
+    ]
+
+
+def test_gradients_that_were_not_seen_or_have_no_size_leave_the_page_whole(
+    show: Callable[..., str], entries: list[Entry]
+) -> None:
+    assert "no sizes of gradients" in show(entries, "gradients")
+    broken = Look(epoch=0, outputs=(None, 0.0, None, 0.0), weights=(None,) * 4, relative=(None,) * 4)
+    few = Look(epoch=2, outputs=(0.1, 0.2), weights=(0.1, 0.1), relative=(0.1, 0.1))
+    for seen, words_of in ((broken, "exploding"), (few, "too few layers to tell")):
+        found = Gradients(layers=("a", "b", "c", "d")[: len(seen.outputs)], looks=(seen,))
+        rows = [e.value | {"gradients": found.to_json()} if e.type == "trial" else e.value for e in entries]
+        section = show([Entry(type=e.type, value=value) for e, value in zip(entries, rows)], "gradients")
+        assert words_of in section
+        assert ("<svg" in section) is (seen is few)
 
 
 def of_type(entries: list[Entry], type: str) -> list[Entry]:
