@@ -23,7 +23,7 @@ INSTRUCTION_SETS = (
     "asimd",
     "sse4_2",
 )
-PACKAGES = ("fireforge", "numpy", "Pillow", "onnx", "onnxruntime", "torch", "scikit-learn", "safetensors")
+PACKAGES = ("fireforge", "numpy", "Pillow", "simplejpeg", "onnx", "onnxruntime", "torch", "scikit-learn", "safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)

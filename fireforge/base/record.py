@@ -30,6 +30,9 @@ class RunRecord(Value):
       command: what can be run to get this again.
       error: why there are no weights, in one line; "" for a trial that went well.
       stages: of seconds["train"], those of each stage of a step, and of evaluation and checkpoints between epochs.
+        Names with "/" are no stages but what passed beside or within them, see `fireforge.base.feeding`.
+      workers: processes that decoded the pictures, 0 where the training did so itself; None where they were kept.
+      notes: what happened beside, in words, such as a data worker that died and was replaced.
       gradients: their sizes by depth, at the first step of the training and of some of its epochs.
       steps: updates that were "taken", and those "left_out" since a gradient was not finite.
       resumed: times that the training was taken up after an interruption.
@@ -48,6 +51,8 @@ class RunRecord(Value):
     command: str = ""
     error: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    workers: int | None = None
+    notes: tuple[str, ...] = ()
     gradients: Gradients = field(default_factory=Gradients)
     steps: dict[str, int] = field(default_factory=dict)
     resumed: int = 0

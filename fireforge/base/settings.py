@@ -43,6 +43,8 @@ class Settings(Value):
       device: "auto", "cpu", "cuda" or "cuda:N".
       image_size: side of the input in px; None to choose by the pictures.
       model: digest of the model that is trained on; "" for a network from nothing.
+      workers: processes that decode pictures anew in each epoch, 0 for the training's own; None to keep them in memory
+        where it allows.
       manner: precision, layout, kernels and threads.
     """
 
@@ -56,6 +58,7 @@ class Settings(Value):
     device: str = "auto"
     image_size: int | None = None
     model: str = ""
+    workers: int | None = None
     manner: Manner = field(default_factory=Manner)
 
 

@@ -124,6 +124,8 @@ class Trial(Value):
       threads: of one training on a CPU; rounding depends on it.
       pictures: of the training part that are used, evenly taken; 0 for all.
       val_pictures: of the validation part that are judged, likewise.
+      streamed: whether pictures are decoded anew in each epoch, so that random crops come from the pictures as they are
+        stored.
     """
 
     spec: NetSpec
@@ -138,3 +140,4 @@ class Trial(Value):
     threads: int = 1
     pictures: int = 0
     val_pictures: int = 0
+    streamed: bool = field(default=False, metadata=LATER)

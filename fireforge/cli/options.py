@@ -21,6 +21,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the split, the weights and the order.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Samples an update.")]
 Rate = Annotated[float | None, typer.Option(min=0.0, help="Greatest learning rate.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, max=256, help="Decode anew in each epoch, by so many processes; 0: by none beside.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fireforge.cli.options import AsJson, Batch, Data, Device, ModelPath, Out, Rate, Seed, say
+from fireforge.cli.options import AsJson, Batch, Data, Device, ModelPath, Out, Rate, Seed, Workers, say
 
 
 def build(
@@ -67,6 +67,7 @@ def train(
     image_size: Annotated[int | None, typer.Option(min=4, help="Side of the input in pixels.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    workers: Workers = None,
     out: Out = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     layout: Annotated[str | None, typer.Option(help="contiguous or channels_last.")] = None,
@@ -86,7 +87,15 @@ def train(
 
     keep_freed()
     settings = Settings(
-        net=net, recipe=recipe, epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, image_size=image_size
+        net=net,
+        recipe=recipe,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+        device=device,
+        image_size=image_size,
+        workers=workers,
     ).replace(manner=manner_of(precision, layout, threads=threads, compile=compile, tune=tune))
     with View(quiet=as_json) as view:
         record, folder = job(data, settings, out=out, progress=view, tensorboard=tensorboard)
@@ -101,6 +110,7 @@ def finetune(
     lr: Rate = None,
     seed: Seed = 0,
     device: Device = "auto",
+    workers: Workers = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +122,7 @@ def finetune(
     from fireforge.train.memory import keep_freed
 
     keep_freed()
-    settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device)
+    settings = Settings(net="", epochs=epochs, batch=batch, lr=lr, seed=seed, device=device, workers=workers)
     with View(quiet=as_json) as view:
         found, folder = job(model, data, settings, out=out, progress=view)
     say(as_json, found.to_json(), tell.finetuned(found.record, folder, rows=found.begun.rows, seen=found.seen))

@@ -112,9 +112,23 @@ class PictureCache:
             self._dataset = open_ref(self._ref)
         return self._dataset
 
-    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+    def samples(self, parts: tuple[str, ...]) -> tuple[Dataset, np.ndarray]:
+        """The data itself, for who reads the pictures anew each time.
+
+        Args:
+          parts: of "train", "val" and "test"; none for no pictures.
+
+        Returns:
+          The dataset, and the ids of the parts' samples, int64 (N,), rising.
+
+        Raises:
+          FireforgeError: DATA_CHANGED.
+        """
         dataset = self._open()
-        ids = split(dataset, self._ref).ids(*parts)
+        return dataset, split(dataset, self._ref).ids(*parts) if parts else np.array([], np.int64)
+
+    def _read(self, parts: tuple[str, ...], steps: ImageSteps) -> Kept:
+        dataset, ids = self.samples(parts)
         return load_pixels(dataset, ids, steps), dataset.targets[ids], ids
 
 

@@ -105,4 +105,7 @@ def _deciding(start: Start) -> tuple[Json, ...]:
     """What must stay the same for a run to go on."""
     budget = start.budget and start.budget.replace(seconds=None)
     wish = None if start.settings else (start.wish or Wish(seed=start.seed)).replace(device="auto")
-    return (start.data.replace(source=""), start.seed, budget, start.settings, wish)
+    settings = start.settings
+    if settings is not None and settings.workers is not None:
+        settings = settings.replace(workers=0)  # however many: no number that is trained depends on it
+    return (start.data.replace(source=""), start.seed, budget, settings, wish)

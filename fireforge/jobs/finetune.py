@@ -112,7 +112,7 @@ def finetune(
             cost=count(fitted),
             start=first.numbers,
         )
-        record = train_one(run, trial, scene, device=settings.device, progress=progress)
+        record = train_one(run, trial, scene, settings, progress=progress)
     return Finetuned(record=record, begun=first, seen=seen), folder
 
 

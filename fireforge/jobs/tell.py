@@ -18,6 +18,7 @@ from fireforge.base.postprocess import NONE_OF_THESE, Classification
 from fireforge.base.units import show_bytes, show_seconds
 from fireforge.base.value import json_bytes
 from fireforge.jobs.tell_gradients import gradients
+from fireforge.jobs.tell_time import time_spent
 from fireforge.report.show import LIMIT_WORDS, limit_words
 from fireforge.report.table import Cell, text_table
 
@@ -274,28 +275,13 @@ def trained(record: RunRecord, folder: Path) -> list[str]:
     return [
         f"{folder / 'weights' / 'best.safetensors'}: {accuracy} after {epochs:.4g} epochs"
         f" in {show_seconds(record.seconds['train'])}",
-        *_time_spent(record),
+        *time_spent(record),
         *gradients(record.gradients),
         "",
         "what now",
         f"  fireforge export {folder} --form int8",
         f"  fireforge report {folder}",
     ]
-
-
-FEED = ("collate", "copy", "augment")  # what others could do while the network works
-
-
-def _time_spent(record: RunRecord) -> list[str]:
-    """Where the time of a training went, the longest stage first, and what feeding the network costs."""
-    whole = sum(record.stages.values())
-    if not whole:
-        return []
-    stages = sorted(record.stages.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in stages if seconds / whole >= 0.005)
-    feed = sum(record.stages.get(name, 0.0) for name in FEED)
-    gain = f"; at most {whole / (whole - feed) - 1:.0%} faster if feeding the network cost nothing" if feed else ""
-    return [f"time: {told}{gain}"]
 
 
 def finetuned(record: RunRecord, folder: Path, *, rows: str, seen: str) -> list[str]:

@@ -17,6 +17,7 @@ from fireforge.base.trial import Recipe, Trial
 from fireforge.cost.count import count
 from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
+from fireforge.jobs.feeding import is_streamed, workers_of
 from fireforge.jobs.folder import RunFolder, default_folder
 from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner, prove_place
@@ -74,30 +75,32 @@ def train(
         )
         pictures, device = len(scene.part("train")), settings.device
         trial = in_manner(run, trial, settings.manner, pictures=pictures, graph=graph, device=device)
-        record = train_one(run, trial, scene, device=device, progress=events or progress)
+        record = train_one(run, trial, scene, settings, progress=events or progress)
         if events is not None:
             events.end(record)
     return record, folder
 
 
-def train_one(run: RunFolder, trial: Trial, scene: Scene, *, device: str, progress: Progress) -> RunRecord:
+def train_one(run: RunFolder, trial: Trial, scene: Scene, settings: Settings, *, progress: Progress) -> RunRecord:
     """Train the one trial of a run, unless it is trained, and write the run's files.
 
     Args:
       run: entered and begun.
-      trial: what to train.
+      trial: what to train, its pictures in memory; they are streamed where the settings or the memory ask for it.
       scene: the data.
-      device: see `fireforge.train.world.make_world`.
+      settings: device and workers are used.
       progress: receives one update an epoch.
 
     Returns:
       The record.
     """
+    trial = trial.replace(streamed=is_streamed(run, trial, scene, settings))
     record = run.trials().get(trial.digest())
     prove_place(run)
     if record is None:
-        ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial)
-        clock = Deadline()
+        workers = workers_of(run, trial, scene, settings) if trial.streamed else 0
+        ready = ready_from(PictureCache(None, scene.ref, scene.dataset), trial, workers=workers)
+        clock, device = Deadline(), settings.device
         with halts(clock):
             record = run_trial(trial, folder=run.path, ready=ready, device=device, progress=progress, deadline=clock)
         record = record.replace(command=command_line())

@@ -18,6 +18,7 @@ DRAWS = (
     *("dx", "dy", "turn", "size", "flip", "cut_x", "cut_y", "mix_a", "mix_b"),
     *("area", "aspect", "brightness", "contrast", "saturation"),
 )
+ASPECT = 4 / 3  # most that a random crop's sides are to each other
 GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma
 
 
@@ -129,7 +130,7 @@ def _window(augment: Augment, moment: Moment) -> tuple[torch.Tensor, torch.Tenso
         one = torch.ones(len(moment.ids))
         return one, one, one * 0, one * 0
     area = augment.crop_area + (1 - augment.crop_area) * moment.draw("area")
-    aspect = torch.exp((moment.draw("aspect") * 2 - 1) * math.log(4 / 3))
+    aspect = torch.exp((moment.draw("aspect") * 2 - 1) * math.log(ASPECT))
     wide = torch.sqrt(area * aspect).clamp(max=1)
     high = torch.sqrt(area / aspect).clamp(max=1)
     return wide, high, (moment.draw("dx") * 2 - 1) * (1 - wide), (moment.draw("dy") * 2 - 1) * (1 - high)

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fireforge.train.feed import Batching, Pictures, batches
+from fireforge.train.feed import Batching, Source, batches
 from fireforge.train.world import World
 
 
 @torch.no_grad()
 def logits_of(
     module: nn.Module,
-    pictures: Pictures,
+    pictures: Source,
     batching: Batching,
     *,
     world: World,

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,8 +15,35 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.rng import permutation
 from fireforge.base.trial import Augment
 from fireforge.train.augment import Moment, mix, vary
+from fireforge.train.render import Take
 from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.world import World
+
+
+class Source(Protocol):
+    """Where a training's pictures come from: `Pictures` in memory, or `fireforge.train.stream.Streamed`."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers, int64 (N,)."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Sample ids, int64 (N,)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: np.ndarray) -> Source:
+        """Some of the pictures."""
+
+    def rest(self, augment: Augment) -> Augment:
+        """What of a variation is left to be done on whole batches."""
+
+    def flow(self, plan: Sequence[np.ndarray], take: Take, clock: Stopwatch | None) -> Iterator[torch.Tensor]:
+        """Batches uint8 (N, C, H, W), one for each array of rows; the next one may overwrite the last."""
+
+    def close(self) -> None:
+        """Give back what was taken for it beside memory."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +64,23 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: np.ndarray) -> Pictures:
+        """Some of the pictures."""
+        return Pictures(self.pixels[rows], self.labels[rows], self.ids[rows])
+
+    def rest(self, augment: Augment) -> Augment:
+        """All of a variation is done on whole batches."""
+        return augment
+
+    def flow(self, plan: Sequence[np.ndarray], take: Take, clock: Stopwatch | None) -> Iterator[torch.Tensor]:
+        """Batches in the order of a plan; see `Source`."""
+        pixels = torch.as_tensor(self.pixels)
+        for rows in plan:
+            yield pixels[torch.from_numpy(rows).to(pixels.device)]
+
+    def close(self) -> None:
+        """There is nothing to be given back."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
@@ -47,9 +92,14 @@ class Ready:
       where: the place of the sample with an id, for messages.
     """
 
-    train: Pictures
-    val: Pictures
+    train: Source
+    val: Source
     where: Callable[[int], str] = "sample {}".format
+
+    def close(self) -> None:
+        """Give back what was taken for both beside memory."""
+        self.train.close()
+        self.val.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +136,7 @@ def steps_per_epoch(count: int, batching: Batching) -> int:
     return -(-count // batching.batch) - alone
 
 
-def ids_of(pictures: Pictures, batching: Batching, *, epoch: int, step: int) -> np.ndarray:
+def ids_of(pictures: Source, batching: Batching, *, epoch: int, step: int) -> np.ndarray:
     """Which pictures a batch holds.
 
     Args:
@@ -103,7 +153,7 @@ def ids_of(pictures: Pictures, batching: Batching, *, epoch: int, step: int) -> 
 
 
 def batches(
-    pictures: Pictures,
+    pictures: Source,
     batching: Batching,
     *,
     epoch: int,
@@ -118,7 +168,7 @@ def batches(
       batching: how.
       epoch: from 0; order and variation depend on (seed, epoch, sample id) only.
       world: where the batches go.
-      clock: is told what collating, copying and varying take; None for nobody.
+      clock: is told what feeding the network takes; None for nobody.
       first: number of the epoch's batch to begin with; nothing is done for those before it.
 
     Yields:
@@ -128,23 +178,25 @@ def batches(
     order = _order(len(pictures), batching, epoch)
     mean = torch.tensor(batching.steps.mean, device=world.device).view(-1, 1, 1)
     std = torch.tensor(batching.steps.std, device=world.device).view(-1, 1, 1)
-    pixels, labels = torch.as_tensor(pictures.pixels), torch.from_numpy(pictures.labels)
+    labels = torch.from_numpy(pictures.labels)
     steps = steps_per_epoch(len(order), batching)
-    for step in range(first, steps):
+    plan = [_rows(order, batching, step) for step in range(first, steps)]
+    augment = None if batching.augment is None else pictures.rest(batching.augment)
+    flow = pictures.flow(plan, Take(seed=batching.seed, epoch=epoch, augment=batching.augment), clock)
+    for chosen in plan:
         if clock is not None:
             clock.step()
-        rows = torch.from_numpy(_rows(order, batching, step))
-        inputs, targets = pixels[rows.to(pixels.device)], F.one_hot(labels[rows], batching.classes)
+        inputs, targets = next(flow), F.one_hot(labels[torch.from_numpy(chosen)], batching.classes)
         lap("collate")
         inputs = inputs.to(world.device).to(torch.float32, memory_format=torch.contiguous_format)  # a map may differ
         targets = targets.to(world.device).float()
         lap("copy")
-        if batching.augment is None or batching.augment == Augment():
+        if augment is None or augment == Augment():
             inputs = _resized(inputs, batching.steps.crop)
-        if batching.augment is not None:
-            moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[rows.numpy()])
-            inputs = vary(inputs, batching.augment, moment, size=batching.steps.crop)
-            inputs, targets = mix(inputs, targets, batching.augment, moment)
+        if augment is not None:
+            moment = Moment(seed=batching.seed, epoch=epoch, ids=pictures.ids[chosen])
+            inputs = vary(inputs, augment, moment, size=batching.steps.crop)
+            inputs, targets = mix(inputs, targets, augment, moment)
         inputs.sub_(mean).div_(std)  # in place: the batch is a copy
         lap("augment")
         yield inputs, targets

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fireforge.base.deadline import Deadline
 from fireforge.base.errors import FireforgeError
 from fireforge.base.progress import Progress, Update, silent
-from fireforge.train.feed import Batching, Pictures, batches, steps_per_epoch
+from fireforge.train.feed import Batching, Source, batches, steps_per_epoch
 from fireforge.train.world import World
 
 PROBES = 3  # updates that are timed, after one that is not
@@ -36,7 +36,7 @@ class Lesson:
       teacher: share of the loss that holds the answers to the teacher's; the rest holds them to the labels.
     """
 
-    pictures: Pictures
+    pictures: Source
     batching: Batching
     world: World
     lr: float

@@ -11,14 +11,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fireforge.base.rng import permutation
 from fireforge.base.trial import Augment
-from fireforge.train.feed import Batching, Pictures, batches
+from fireforge.train.feed import Batching, Source, batches
 from fireforge.train.world import World
 
 BATCH = 256  # pictures at a time; the more, the nearer is a batch to the whole
 
 
 @torch.no_grad()
-def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, world: World, most: int = 4096) -> None:
+def refresh_norms(module: nn.Module, pictures: Source, batching: Batching, *, world: World, most: int = 4096) -> None:
     """Replace the running mean and variance of every batch norm by those of the training pictures under these weights.
 
     Averaged weights come with the statistics of the last ones, and after a few updates a running mean is mostly where
@@ -56,9 +56,9 @@ def refresh_norms(module: nn.Module, pictures: Pictures, batching: Batching, *, 
         part.training = mode
 
 
-def _some(pictures: Pictures, seed: int, most: int) -> Pictures:
+def _some(pictures: Source, seed: int, most: int) -> Source:
     """So many pictures at most, drawn from the seed: files often lie class by class."""
     if len(pictures) <= most:
         return pictures
     rows = permutation(seed, 0, len(pictures))[:most]
-    return Pictures(pixels=pictures.pixels[rows], labels=pictures.labels[rows], ids=pictures.ids[rows])
+    return pictures.take(rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fireforge.base.trial import Trial
-from fireforge.train.feed import Pictures, Ready
+from fireforge.train.feed import Ready, Source
 from fireforge.train.trial import make_ready
 
 
@@ -40,10 +40,10 @@ class Shelf:
         return Ready(train=some(held.train, trial.pictures), val=some(held.val, trial.val_pictures), where=held.where)
 
 
-def some(pictures: Pictures, most: int) -> Pictures:
+def some(pictures: Source, most: int) -> Source:
     """At most so many of the pictures, evenly taken, since data often lie class by class; 0 for all."""
     count = len(pictures)
     if not most or most >= count:
         return pictures
     rows = np.arange(most) * count // most
-    return Pictures(pictures.pixels[rows], pictures.labels[rows], pictures.ids[rows])
+    return pictures.take(rows)

@@ -24,14 +24,16 @@ from fireforge.data.cache import PictureCache
 from fireforge.nets.families import build_graph, fillers_of
 from fireforge.nets.module import GraphModule, arrays_of, initialise, load_arrays
 from fireforge.train.course import Course
-from fireforge.train.feed import Batching, Pictures, Ready, steps_per_epoch
+from fireforge.train.feed import Batching, Pictures, Ready, Source, steps_per_epoch
 from fireforge.train.loop import fit
+from fireforge.train.stream import Streamed
 from fireforge.train.task import Keeping, Task, Watch
 from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.whitening import whiten
 from fireforge.train.world import World, accelerator_name, make_world
 
 CHECKPOINT = "checkpoint"
+VAL_SHARE = 0.1  # of the memory that a validation part may take beside streamed pictures
 Reader = Callable[[Trial], Ready]  # takes a trial and gives the pictures that it is trained and judged on
 
 
@@ -86,7 +88,7 @@ def run_trial(
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest())
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
-    with _threads(trial.threads, world):
+    with contextlib.closing(pictures), _threads(trial.threads, world):
         course = fit(module, task, keeping=keeping, watch=watch)
     sha256 = write_weights(weights, arrays_of(module))
     return RunRecord(
@@ -96,6 +98,8 @@ def run_trial(
         accuracy=course.metrics["val/accuracy"][-1] if len(pictures.val) else None,
         seconds={"data": loaded - start, "train": course.seconds, "finish": course.finish},
         stages=course.stages,
+        workers=pictures.train.workers if isinstance(pictures.train, Streamed) else None,
+        notes=tuple(pictures.train.deaths()) if isinstance(pictures.train, Streamed) else (),
         gradients=course.gradients,
         steps=_steps(course, pictures, task.batching),
         resumed=course.resumed,
@@ -179,12 +183,13 @@ def lost_trial(trial: Trial, error: FireforgeError) -> RunRecord:
     )
 
 
-def make_ready(trial: Trial, *, cache: Path | None = None) -> Ready:
+def make_ready(trial: Trial, *, cache: Path | None = None, workers: int = 0) -> Ready:
     """Read a trial's pictures.
 
     Args:
       trial: data, preprocess, parts and the variation's source size are used.
       cache: folder where pictures that were made ready before are read, and written for the next; None for none.
+      workers: processes that decode, where the trial is streamed; none of its numbers depends on it.
 
     Returns:
       The training pictures (of all parts the trial trains on) and the validation pictures.
@@ -192,15 +197,25 @@ def make_ready(trial: Trial, *, cache: Path | None = None) -> Ready:
     Raises:
       FireforgeError: DATA_CHANGED, if the data is not what the trial was made for.
     """
-    return ready_from(PictureCache(cache, trial.data), trial)
+    return ready_from(PictureCache(cache, trial.data), trial, workers=workers)
 
 
-def ready_from(cache: PictureCache, trial: Trial) -> Ready:
+def ready_from(cache: PictureCache, trial: Trial, *, workers: int = 0) -> Ready:
     """A trial's pictures from a cache; see `make_ready`."""
-    steps = trial.preprocess.steps()
-    train = cache.pictures(trial.parts, kept_steps(steps, trial.recipe.augment.source_px))
-    val = cache.pictures(() if "val" in trial.parts else ("val",), steps)
-    return Ready(train=Pictures(*train), val=Pictures(*val), where=cache.where)
+    steps, judged = trial.preprocess.steps(), () if "val" in trial.parts else ("val",)
+    if trial.streamed:
+        train = Streamed(*cache.samples(trial.parts), steps, workers=workers)
+        return Ready(train=train, val=_judged(cache, judged, steps, train), where=cache.where)
+    kept = cache.pictures(trial.parts, kept_steps(steps, trial.recipe.augment.source_px))
+    return Ready(train=Pictures(*kept), val=Pictures(*cache.pictures(judged, steps)), where=cache.where)
+
+
+def _judged(cache: PictureCache, parts: tuple[str, ...], steps: ImageSteps, train: Streamed) -> Source:
+    """The validation part beside streamed pictures: kept where there is room, since that changes none of its bits."""
+    _, ids = cache.samples(parts)
+    if len(ids) * math.prod((steps.channels, *steps.crop)) <= this_machine().memory_bytes * VAL_SHARE:
+        return Pictures(*cache.pictures(parts, steps))
+    return train.beside(ids)
 
 
 def kept_steps(steps: ImageSteps, source_px: int) -> ImageSteps:

@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import nn
 
 from fireforge.base.errors import FireforgeError
-from fireforge.train.feed import Batching, Pictures
+from fireforge.train.feed import Batching, Source, batches
+from fireforge.train.world import World
 
 PICTURES = 5000  # from which the patches are taken
 EPSILON = 5e-4  # added to each variance, so that directions without content are not blown up
 BLOCK = 500  # pictures at a time
 
 
-def whiten(module: nn.Module, pictures: Pictures, batching: Batching) -> None:
+def whiten(module: nn.Module, pictures: Source, batching: Batching) -> None:
     """Set the first convolution to the whitening of its patches, and take its weights out of the training.
 
     The filters are the directions in which the patches of the training pictures vary, by falling variance, each
@@ -48,7 +51,7 @@ def whiten(module: nn.Module, pictures: Pictures, batching: Batching) -> None:
     first.weight.requires_grad_(False)
 
 
-def patch_products(pictures: Pictures, batching: Batching, side: tuple[int, int]) -> np.ndarray:
+def patch_products(pictures: Source, batching: Batching, side: tuple[int, int]) -> np.ndarray:
     """Mean of the products of the numbers of a patch, each with each.
 
     Args:
@@ -59,13 +62,12 @@ def patch_products(pictures: Pictures, batching: Batching, side: tuple[int, int]
     Returns:
       float64 (n, n), n numbers a patch: channel, row, column.
     """
-    mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (batching.steps.mean, batching.steps.std))
-    numbers = pictures.pixels.shape[1] * side[0] * side[1]
+    numbers = batching.steps.channels * side[0] * side[1]
     total, seen = torch.zeros(numbers, numbers, dtype=torch.float64), 0
     spread = np.unique(np.linspace(0, len(pictures) - 1, min(PICTURES, len(pictures)), dtype=np.int64))
-    for start in range(0, len(spread), BLOCK):
-        pixels = torch.as_tensor(pictures.pixels[spread[start : start + BLOCK]]).cpu().float().sub(mean).div(std)
-        columns = torch.nn.functional.unfold(pixels, side).transpose(0, 1).reshape(numbers, -1)
+    plain = dataclasses.replace(batching, batch=BLOCK, augment=None)
+    for inputs, _ in batches(pictures.take(spread), plain, epoch=0, world=World(device=torch.device("cpu"))):
+        columns = torch.nn.functional.unfold(inputs, side).transpose(0, 1).reshape(numbers, -1)
         total += (columns @ columns.T).double()
         seen += columns.shape[1]
     return (total / seen).numpy()

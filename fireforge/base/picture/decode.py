@@ -60,7 +60,7 @@ def decode_noted(
       FireforgeError: IMG_EMPTY, IMG_NOT_IMAGE, IMG_FORMAT, IMG_TOO_LARGE, IMG_TOO_SLOW, IMG_SHAPE, IMG_TRUNCATED or
         IMG_CORRUPT.
     """
-    kind, structure = _examine(data, where, max_pixels)
+    kind, structure = examine(data, where, max_pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken metadata is no reason to lose the picture, and sizes were checked
         image, end = _whole(kind, structure, where, max_pixels)
@@ -83,15 +83,27 @@ def read_head(
     Raises:
       FireforgeError: what `decode_noted` raises, as far as it shows without decoding.
     """
-    kind, structure = _examine(data, where, max_pixels)
+    kind, structure = examine(data, where, max_pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _open(kind, structure.data, where, max_pixels)
     return image, (*structure.notes, *_remarks(image))
 
 
-def _examine(data: bytes, where: str, max_pixels: int) -> tuple[str, Structure]:
-    """The format, and what the walk over the bytes tells; sizes are checked here, before anything is set aside."""
+def examine(data: bytes, where: str, max_pixels: int) -> tuple[str, Structure]:
+    """The format, and what the walk over the bytes tells; sizes are checked here, before anything is set aside.
+
+    Args:
+      data: the file's bytes.
+      where: named in errors.
+      max_pixels: checked from the header.
+
+    Returns:
+      One of FORMATS, and the structure.
+
+    Raises:
+      FireforgeError: what `decode_noted` raises, as far as it shows without decoding.
+    """
     kind = sniff(data)
     if not kind:
         raise refusal(data[:HEAD_BYTES], where=where)

@@ -72,6 +72,7 @@ def walk_jpeg(data: bytes, *, where: str) -> Structure:
         held_bytes=stop - head.start,
         notes=tuple(notes),
         end_lost=end < 0,
+        plain=end >= 0 and head.channels != 4 and sound and orientation == 1 and not _has_more(data, head),
     )
 
 
@@ -146,6 +147,11 @@ def _orientation(data: bytes, head: _Head) -> tuple[int, bool]:
         return 1, True
     orientation, sound = read_orientation(blocks[0])
     return orientation, sound and len(blocks) == 1
+
+
+def _has_more(data: bytes, head: _Head) -> bool:
+    """Whether a segment like that of EXIF holds something else, such as XMP, which may tell the orientation too."""
+    return any(marker == APP1 and not data.startswith(EXIF, first + 4) for marker, first, _ in head.segments)
 
 
 def _lean(data: bytes, head: _Head, orientation: int) -> bytes:

@@ -20,6 +20,8 @@ class Structure(NamedTuple):
       end_lost: the end mark of a JPEG is missing; whether its pixels are whole, decoding must tell.
       depth: bits of one channel of a PNG; 8 elsewhere.
       colour: colour type of a PNG, as in its header; 0 elsewhere.
+      plain: a JPEG of 1 or 3 channels that lies upright, with an end and without damage in what was walked over, so
+        that whatever decodes JPEG may decode it.
     """
 
     data: bytes
@@ -30,6 +32,7 @@ class Structure(NamedTuple):
     end_lost: bool = False
     depth: int = 8
     colour: int = 0
+    plain: bool = False
 
 
 def check_sides(size: tuple[int, int], *, where: str) -> None:

@@ -258,7 +258,7 @@ def _read(root: str, files: tuple[_File, ...], sample_id: int) -> bytes:
     file = files[sample_id]
     path = os.path.join(root, file.path)
     try:
-        with open(os.open(path, READ_FLAGS), "rb") as stream:
+        with open(os.open(path, READ_FLAGS), "rb", buffering=0) as stream:  # one call for all of it is faster
             state = os.fstat(stream.fileno())
             same = (state.st_size, state.st_mtime_ns) == (file.size_bytes, file.changed_ns)
             data = stream.read(file.size_bytes + 1) if same and stat.S_ISREG(state.st_mode) else b""

@@ -29,11 +29,19 @@ TRIAL = Trial(
         {"recipe": Recipe(epochs=3)},
         {"recipe": Recipe(epochs=2, augment=Augment(shift_px=1.0))},
         {"data": DataRef(source="digits", seed=1)},
+        {"streamed": True},
         {"spec": NetSpec(family="firenet", params={"w": 1}, classes=10, input_shape=(3, 8, 8))},
     ],
 )
 def test_every_change_is_another_trial(change: dict[str, Any]) -> None:
     assert TRIAL.replace(**change).digest() != TRIAL.digest()
+
+
+def test_a_trial_that_is_not_streamed_is_written_as_before_there_was_such_a_thing() -> None:
+    assert "streamed" not in TRIAL.to_json()
+    streamed = TRIAL.replace(streamed=True)
+    assert Trial.from_json(streamed.to_json()) == streamed
+    assert Trial.from_json(TRIAL.to_json()) == TRIAL
 
 
 def test_numbers_that_are_equal_are_the_same_trial() -> None:
