@@ -25,7 +25,7 @@ from fireforge.train.kernels import making
 from fireforge.train.layout import sound
 from fireforge.train.norms import refresh_norms
 from fireforge.train.schedule import learning_rate
-from fireforge.train.step import Step, Tools, make_tools, train_step
+from fireforge.train.step import Step, Tools, gradient_norm, make_tools, train_step
 from fireforge.train.task import Keeping, Task, Watch
 
 TOLD_S = 1.0  # between two words of progress within an epoch
@@ -146,7 +146,7 @@ def _count(step: Step, task: Task, *, tools: Tools, epoch: int, steps: int, rate
     names = [task.ready.where(int(i)) for i in ids]
     place = Place(step=steps + 1, epoch=epoch + 1, rate=rate, names=names)
     searching = tools.scaler.is_enabled() and tools.scaler.get_scale() > 1
-    return tools.guard.bad(*step.numbers, place, searching=searching)
+    return tools.guard.bad(float(step.whole), gradient_norm(tools.optimizer), place, searching=searching)
 
 
 def _finish(module: nn.Module, task: Task, *, tools: Tools, course: Course) -> Course:

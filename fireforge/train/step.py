@@ -53,17 +53,14 @@ class Step:
     Args:
       loss: mean of the first output, a scalar on the device.
       right: number of right answers of the first output, likewise.
-      numbers: the loss that was trained and the norm of its gradient.
+      whole: the loss that was trained, with those of the heads, likewise.
+      taken: whether the weights were changed: only where the loss and each number of its gradient are finite.
     """
 
     loss: torch.Tensor
     right: torch.Tensor
-    numbers: tuple[float, float]
-
-    @property
-    def taken(self) -> bool:
-        """Whether the weights were changed: only where both numbers are finite."""
-        return all(map(math.isfinite, self.numbers))
+    whole: torch.Tensor
+    taken: bool
 
 
 def make_tools(module: nn.Module, recipe: Recipe, device: torch.device) -> Tools:
@@ -121,19 +118,28 @@ def train_step(tools: Tools, batch: tuple[torch.Tensor, torch.Tensor], *, rate: 
     tools.clock.lap("backward")
     tools.scaler.unscale_(tools.optimizer)
     right = (first.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
-    step = Step(loss=loss.detach().float(), right=right.float(), numbers=_numbers(whole, tools.optimizer))
-    if step.taken:
+    taken = _finite(whole, tools.optimizer)
+    if taken:
         tools.optimizer.step()
     tools.scaler.update()
-    return step
+    return Step(loss=loss.detach().float(), right=right.float(), whole=whole.detach(), taken=taken)
 
 
-def _numbers(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
-    """Loss and norm of the gradient over all weights, fetched at once."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients, foreach=True)
-    one, two = torch.stack([loss.detach().float(), norm.float()]).tolist()
-    return one, two
+def gradient_norm(optimizer: torch.optim.Optimizer) -> float:
+    """Norm of the gradient over all weights of an optimizer, after a backward pass."""
+    return float(nn.utils.get_total_norm(_gradients(optimizer), foreach=True))
+
+
+def _finite(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the loss and each number of the gradient are finite, by what GradScaler looks with; fetched at once."""
+    found, one = torch.zeros(1, device=loss.device), torch.ones(1, device=loss.device)
+    torch._amp_foreach_non_finite_check_and_unscale_(_gradients(optimizer), found, one)
+    number, bad = torch.stack([loss.detach().float(), found[0]]).tolist()
+    return math.isfinite(number) and not bad
+
+
+def _gradients(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _precision(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[None]:

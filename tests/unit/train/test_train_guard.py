@@ -81,7 +81,7 @@ def test_a_step_that_is_not_finite_changes_no_weight(fault: str) -> None:
         )
     step = train_step(tools, batch, rate=0.1, recipe=recipe)
     assert not step.taken
-    assert math.isfinite(step.numbers[0]) is (fault == "gradient")
+    assert math.isfinite(step.whole.item()) is (fault == "gradient")
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters()))
 
 
@@ -96,20 +96,16 @@ def test_in_float16_the_scale_is_halved_where_it_overflows_and_comes_back_with_t
     first = taken.index(True)
     assert first >= 1  # 65,536 times a gradient of some hundreds is more than float16 holds
     assert tools.scaler.get_scale() <= 65_536 / 2**first
-    norm = train_step(tools, batch, rate=0.0, recipe=recipe).numbers[1]
+    assert train_step(tools, batch, rate=0.0, recipe=recipe).taken
+    norm = steps.gradient_norm(tools.optimizer)
     slopes = torch.autograd.grad(nn.functional.cross_entropy(module(batch[0]), batch[1]), list(module.parameters()))
     assert norm == pytest.approx(torch.cat([one.flatten() for one in slopes]).norm().item(), rel=0.02)  # 11 bits
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool]) -> None:
-    """The gradient's norm is told as infinite in some steps, counted from 0 over the training."""
-    real, count = steps._numbers, iter(range(10**6))
-
-    def numbers(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
-        one, two = real(loss, optimizer)
-        return (one, math.inf) if bad(next(count)) else (one, two)
-
-    monkeypatch.setattr(steps, "_numbers", numbers)
+    """The gradient is told as infinite in some steps, counted from 0 over the training."""
+    real, count = steps._finite, iter(range(10**6))
+    monkeypatch.setattr(steps, "_finite", lambda loss, optimizer: not bad(next(count)) and real(loss, optimizer))
 
 
 def test_infinite_gradients_are_counted_in_the_record(
@@ -133,7 +129,7 @@ def test_eleven_infinite_gradients_in_a_row_end_it(
 
 
 def test_the_guard_costs_under_two_percent_of_a_small_networks_step() -> None:
-    """The norm of 60 gradients of 1,000 numbers, fetched, against a step of a network of that many; see docs/train.md.
+    """The look at 60 gradients of 1,000 numbers, fetched, against a step of a network of that many; see docs/train.md.
 
     Counted in processor time, since the machine has other work: five runs of each, and the least of both.
     """
@@ -147,7 +143,7 @@ def test_the_guard_costs_under_two_percent_of_a_small_networks_step() -> None:
         begun = time.process_time()
         loss = train_step(tools, batch, rate=0.01, recipe=recipe).loss
         between = time.process_time()
-        steps._numbers(loss, tools.optimizer)
+        steps._finite(loss, tools.optimizer)
         whole.append(between - begun)
         guard.append(time.process_time() - between)
     assert min(guard) < 0.02 * min(whole)

@@ -17,7 +17,7 @@ from fireforge.nets.families import build_graph
 from fireforge.nets.googlenet import small_googlenet
 from fireforge.nets.module import GraphModule, load_arrays
 from fireforge.train.evaluate import judge, logits_of
-from fireforge.train.step import HEADS_SHARE, make_tools, train_step
+from fireforge.train.step import HEADS_SHARE, gradient_norm, make_tools, train_step
 from fireforge.train.trial import batching_of, make_ready, run_trial
 from fireforge.train.weights import read_weights
 from fireforge.train.world import make_world
@@ -48,12 +48,14 @@ def test_loss_of_heads_by_hand() -> None:
     before = [weight.detach().clone() for weight in module.parameters()]
     right = (module(x)[0].argmax(dim=1) == torch.arange(6) % 3).sum()
     recipe = PLAIN.replace(momentum=0.0, weight_decay=0.0)
-    step = train_step(make_tools(module, recipe, x.device), (x, targets), rate=0.1, recipe=recipe)
+    tools = make_tools(module, recipe, x.device)
+    step = train_step(tools, (x, targets), rate=0.1, recipe=recipe)
     assert HEADS_SHARE == 0.3
     assert step.loss.item() == pytest.approx(losses[0].item(), rel=1e-6)
     assert step.right.item() == right.item()
     norm = torch.cat([slope.flatten() for slope in slopes]).norm().item()
-    assert step.numbers == (pytest.approx(whole.item(), rel=1e-6), pytest.approx(norm, rel=1e-6))
+    assert step.whole.item() == pytest.approx(whole.item(), rel=1e-6)
+    assert gradient_norm(tools.optimizer) == pytest.approx(norm, rel=1e-6)
     for weight, old, slope in zip(module.parameters(), before, slopes):
         torch.testing.assert_close(weight.detach(), old - 0.1 * slope)
 
