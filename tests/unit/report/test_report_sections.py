@@ -207,6 +207,22 @@ def test_limit_that_was_held_against_an_estimate_says_so(
     assert "Energy 0.25 mJ ≤ 2.5 mJ, estimated" in head
 
 
+def test_the_stages_of_the_chosen_training_are_shown_with_their_shares(
+    show: Callable[..., str], entries: list[Entry]
+) -> None:
+    """6 s forward, 3 s waited for data, 1 s of updates; two workers decoded for 4 s beside it."""
+    told = {"stages": {"update": 1.0, "forward": 6.0, "wait": 3.0, "feed/decode": 4.0, "feed/wall": 4.0}, "workers": 2}
+    rows = [e if e.type != "trial" else Entry(type="trial", value={**e.value, **told}) for e in entries]
+    found = cells(show(rows, "time"))
+    at = [row[0] for row in found].index("Stage of the chosen training")
+    assert [(row[0], row[1], row[3]) for row in found[at + 1 :]] == [
+        ("forward", "the training", "60 %"),
+        ("wait", "the training", "30 %"),
+        ("update", "the training", "10 %"),
+        ("decode", "2 data workers", "40 %"),
+    ]
+
+
 def test_time_adds_up_to_the_answer_s_seconds(show: Callable[..., str], entries: list[Entry]) -> None:
     rows = cells(show(entries, "time"))
     assert [row[0] for row in rows] == [
