@@ -31,6 +31,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": using.predict,
     "report": looks.report,
 }
+GO_ON = ("build", "train", "finetune")  # the same command goes on where it was interrupted
 TRAINS = ("torch", "sklearn", "safetensors", "threadpoolctl")  # what the train extra brings
 app = typer.Typer(
     help="Labelled images and a budget in; the smallest, fastest network that meets it out, with the evidence.",
@@ -61,7 +62,8 @@ def main() -> None:
         sys.stderr.close()
         code = int(Exit.DONE)
     if code == int(Exit.INTERRUPTED):
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if sys.argv[1:2] and sys.argv[1] in GO_ON else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
     sys.exit(code or int(Exit.DONE))
 
 

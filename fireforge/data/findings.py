@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fireforge.base.sample import Sample
+from fireforge.base.sample import Sample, Skipped
 from fireforge.base.value import Value
 
 SHOWN = 10  # groups of duplicates that are named
@@ -150,6 +150,15 @@ def finding_on_loss(lost: int, used: int) -> list[Finding]:
         return []
     text = f"{lost:,} of {lost + used:,} pictures cannot be used; a build refuses more than {MOST_LOST:.0%}"
     return [Finding(code="TOO_MANY_BAD", text=text, loud=True)]
+
+
+def finding_on_damage(broken: Iterable[Skipped]) -> list[Finding]:
+    """Whether pictures of a packed dataset are not what was packed: it is used whole or not at all."""
+    found = [item.name for item in broken if item.code == "BAD_SHARD"]
+    if not found:
+        return []
+    text = f"{len(found):,} packed pictures are damaged, such as {found[0]}: no training takes this dataset"
+    return [Finding(code="BAD_SHARD", text=f"{text}; fireforge pack once more, from the original data", loud=True)]
 
 
 def _names(groups: Iterable[list[Sample]]) -> tuple[tuple[str, ...], ...]:

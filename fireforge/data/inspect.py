@@ -20,6 +20,7 @@ from fireforge.data.findings import (
     Duplicates,
     Finding,
     find_duplicates,
+    finding_on_damage,
     finding_on_loss,
     findings_on_classes,
     findings_on_duplicates,
@@ -110,6 +111,7 @@ def inspect(dataset: Dataset, *, check: bool = True, seed: int = 0, progress: Pr
     findings = [
         *why_not,
         *finding_on_loss(max(len(lost_pictures(whole.skipped)), len(broken)), len(whole.samples)),
+        *finding_on_damage(broken.values()),
         *findings_on_duplicates(duplicates),
         *findings_on_classes(totals, {name: row["train"] for name, row in table.items()}),
         *findings_on_test(sum(row["test"] for row in table.values())),

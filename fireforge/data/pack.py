@@ -81,6 +81,7 @@ def _common(dataset: Dataset, progress: Progress) -> tuple[tuple[int, int], bool
                 f"{dataset.samples[sample].name} is {item.height_px} x {item.width_px} px",
                 where=dataset.source,
                 allowed="pictures of one size",
+                do="name.shards with --size 128, or --jpeg",
             )
         gray = gray and is_gray(content, item.mode)
     if first is None:

@@ -26,6 +26,7 @@ MAGIC = b"PAR1"
 MOST_ROWS = 20_000_000  # of one file: a few bytes can claim any number of them
 MOST_GROUP_BYTES = 2 * 2**30  # of the pictures of one group of rows, which are read together
 MOST_HEAD_BYTES = 64 * 2**20  # of a name in the file's own index
+READ_BYTES = 1 << 20  # at a time from the file
 KEPT_GROUPS = 2
 PICTURES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of several columns of pictures
 
@@ -171,6 +172,7 @@ class ParquetFile:
         column = _leaves(table.column(0))
         if len(column) != file.metadata.row_group(group).num_rows:
             raise ValueError(f"{len(column):,} pictures in a group of {file.metadata.row_group(group).num_rows:,} rows")
+        package("pyarrow", extra="sources").default_memory_pool().release_unused()  # what decoding it took besides
         self._kept[group] = column
         while len(self._kept) > KEPT_GROUPS:
             self._kept.popitem(last=False)
@@ -194,12 +196,13 @@ class ParquetFile:
             return file
         parquet = package("pyarrow.parquet", extra="sources")
         self.stamp.open().close()
-        limits = {"thrift_string_size_limit": MOST_HEAD_BYTES, "thrift_container_size_limit": MOST_ROWS}
-        file = parquet.ParquetFile(self.stamp.path, pre_buffer=False, **limits)
+        how: dict[str, Any] = {"pre_buffer": False, "buffer_size": READ_BYTES}  # else packed columns are held whole
+        how |= {"thrift_string_size_limit": MOST_HEAD_BYTES, "thrift_container_size_limit": MOST_ROWS}
+        file = parquet.ParquetFile(self.stamp.path, **how)
         texts = [column.path for column in map(file.schema.column, range(len(file.schema))) if _is_bytes(column)]
         if texts:  # a value that recurs is then held once, however many rows have it
             file.close()
-            file = parquet.ParquetFile(self.stamp.path, pre_buffer=False, read_dictionary=texts, **limits)
+            file = parquet.ParquetFile(self.stamp.path, read_dictionary=texts, **how)
         if file.metadata.num_rows > MOST_ROWS:
             raise ValueError(f"{file.metadata.num_rows:,} rows, where {MOST_ROWS:,} are read")
         self._kept.clear()

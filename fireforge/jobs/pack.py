@@ -13,6 +13,7 @@ from fireforge.data.check import drop_broken
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.data.pack import write_npz
+from fireforge.data.shards.place import refuse_taken
 from fireforge.data.shards.writer import Packed, Packing, write_shards
 from fireforge.data.split import Parts, split
 
@@ -33,8 +34,8 @@ def pack(
       Lines that say what was written.
 
     Raises:
-      FireforgeError: BAD_NAME; BAD_USAGE, where an npz is asked for and a packing of shards given; or what writing
-        raises.
+      FireforgeError: BAD_NAME; OUT_TAKEN; BAD_USAGE, where an npz is asked for and a packing of shards given; or what
+        writing raises.
     """
     out = Path(out)
     as_npz = out.suffix.lower() == ".npz" and not out.is_dir()
@@ -42,6 +43,7 @@ def pack(
         raise FireforgeError("BAD_NAME", f"a packed dataset called {out.name!r}", allowed="name.npz or name.shards")
     if as_npz and packing not in (None, Packing()):
         raise FireforgeError("BAD_USAGE", "an .npz has no use for --size and --jpeg", do="a name that ends in .shards")
+    refuse_taken(out, data)
     dataset = drop_broken(open_dataset(data, progress=progress), progress=progress)
     parts = split(dataset, DataRef(source=data, seed=seed))
     if as_npz:

@@ -29,6 +29,7 @@ import torch
 from fireforge.base.errors import FireforgeError
 from fireforge.base.trial import Augment
 from fireforge.base.value import Json
+from fireforge.data.database.leveldb_file import remove_folders
 from fireforge.train.memory import keep_freed
 from fireforge.train.render import LostPicture, Renderer, Spent, Take
 
@@ -125,7 +126,10 @@ class _Leader:
         except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
             sys.excepthook(*sys.exc_info())
         finally:
-            os._exit(code)
+            try:
+                remove_folders()
+            finally:
+                os._exit(code)
 
     def _bury(self) -> None:
         while self._hands:

@@ -23,6 +23,7 @@ CACHE_BYTES = 16 * 2**20
 PREFIX = "fireforge-leveldb-"
 ALIVE = ".alive"
 _LEFT: list[Any] = []  # databases that a fork has from its parent
+_FOLDERS: dict[str, int] = {}  # of links, to the process that made each
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ def is_leveldb(path: str) -> bool:
             return stream.read(9) == b"MANIFEST-"
     except OSError:
         return False
+
+
+def remove_folders() -> None:
+    """Remove what this process made in the temporary folder; for one that ends without Python's own end."""
+    for folder in [folder for folder, owner in _FOLDERS.items() if owner == os.getpid()]:
+        del _FOLDERS[folder]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class LevelDb:
@@ -123,7 +131,9 @@ class LevelDb:
             except self._errors() as error:
                 raise self._bad(error) from error
         if value is None:
-            raise FireforgeError("BAD_DATABASE", f"no record {key[:60]!r}", where=self.listing.source)
+            raise FireforgeError(
+                "BAD_DATABASE", f"no record {key[:60].decode('ascii', 'backslashreplace')}", where=self.listing.source
+            )
         return bytes(value)
 
     def _database(self) -> Any:
@@ -152,7 +162,8 @@ class LevelDb:
         try:
             _sweep()
             folder, alive = _own_folder()
-            weakref.finalize(self, _remove, folder, os.getpid(), alive)
+            _FOLDERS[folder] = os.getpid()
+            weakref.finalize(self, _remove, folder, alive)
             for name, _, _ in self.listing.files:
                 path = os.path.join(self.listing.path, name)
                 if name.endswith(TABLES):
@@ -168,7 +179,8 @@ class LevelDb:
         return (plyvel.Error, OSError)
 
     def _bad(self, error: BaseException) -> FireforgeError:
-        reason = str(error).split("/fireforge-leveldb-")[0][:120]
+        told = error.args[0] if error.args and isinstance(error.args[0], bytes) else str(error).encode()
+        reason = told.decode("utf-8", "replace").split("/fireforge-leveldb-")[0][:120]
         what = f"a LevelDB that is damaged or cut off: {reason}"
         return FireforgeError("BAD_DATABASE", what, where=self.listing.source, do="copy it again")
 
@@ -189,9 +201,9 @@ def _own_folder() -> tuple[str, IO[str]]:
         alive.close()  # another process swept it before it was locked
 
 
-def _remove(folder: str, owner: int, alive: IO[str]) -> None:
+def _remove(folder: str, alive: IO[str]) -> None:
     """Remove the folder of links; a fork leaves that of its parent alone."""
-    if os.getpid() == owner:
+    if _FOLDERS.pop(folder, 0) == os.getpid():
         shutil.rmtree(folder, ignore_errors=True)
     alive.close()
 

@@ -29,7 +29,12 @@ def open_shards(source: str) -> Dataset:
     """
     folder = _folder(source)
     if is_unfinished(folder):
-        raise FireforgeError("BAD_SHARDS", "packing has not ended here", where=source, do="fireforge pack once more")
+        raise FireforgeError(
+            "BAD_SHARDS",
+            "packing has not ended here",
+            where=source,
+            do="fireforge pack once more, from the original data",
+        )
     stored = Stored(folder)
     index = stored.index
     check_classes(index.labels, where=source)

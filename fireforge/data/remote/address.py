@@ -9,7 +9,8 @@ import posixpath
 import re
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://")
+CHAIN = re.compile(r"::(?=(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://)")  # between URLs within each other
 LOCAL = ("file", "local")
 SIGNING = re.compile(  # parts of a query that sign a request and change with the hour
     r"x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|key-pair-id|policy|sig|se|sp|sv|sr|st|spr|sip|"
@@ -17,7 +18,7 @@ SIGNING = re.compile(  # parts of a query that sign a request and change with th
     re.IGNORECASE,
 )
 SECRET = re.compile(  # parts of a query that may be a key to the data, or may choose it
-    r"(.*[-_.])?(key|pass|pwd|auth|authorization|credentials?|jwt|session|code)|(api|access|secret|private|auth)key|"
+    r"(.*[-_.])?(key|pass|pwd|auth|authorization|credentials?|sas|hmac|jwt|session|code)|(api|access|secret|private|auth)key|"
     r".*(token|secret|passw).*",
     re.IGNORECASE,
 )
@@ -96,6 +97,10 @@ def credentials(url: str) -> tuple[str, str, str]:
 
 
 def _without(url: str, *, secret: bool) -> str:
+    return "::".join(_one_without(part, secret) if "://" in part else part for part in CHAIN.split(url))
+
+
+def _one_without(url: str, secret: bool) -> str:
     scheme, place, path, query = _split(url)
     pairs = parse_qsl(query, keep_blank_values=True)
     kept = [pair for pair in pairs if not SIGNING.fullmatch(pair[0]) and not (secret and SECRET.fullmatch(pair[0]))]

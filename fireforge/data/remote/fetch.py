@@ -14,7 +14,7 @@ from fireforge.data.braces import has_braces, spelt_out
 from fireforge.data.remote.address import file_name, is_address, public, scheme_of
 from fireforge.data.remote.filesystem import FsspecSource
 from fireforge.data.remote.http import HttpSource
-from fireforge.data.remote.shelf import Shelf, Wanted, version_of
+from fireforge.data.remote.shelf import Shelf, Wanted, in_cache, version_of
 from fireforge.data.remote.source import NotReached, Source
 from fireforge.data.remote.transfer import check_room, transfer
 
@@ -61,11 +61,11 @@ def fetch(url: str, *, progress: Progress = silent) -> Fetched:
         do = "the URL of the file alone; archives are recognised"
         raise FireforgeError("NO_DATA", "not one URL", where=public(url), do=do)
     shelf = Shelf(url)
-    source: Source = HttpSource() if scheme_of(url) in HTTP else FsspecSource(url)
     try:
+        source: Source = HttpSource() if scheme_of(url) in HTTP else FsspecSource(url)
         wanted = _wanted(url, source)
     except NotReached as error:
-        kept = shelf.known() if error.is_passing or error.status in (401, 403) else None
+        kept = shelf.earlier() if error.is_passing or error.status in (401, 403) else None
         if kept is None:
             raise _no_data(error, url) from None
         progress(Update(stage="fetch", note=f"{error.what}; the copy of an earlier time is used"))
@@ -73,7 +73,7 @@ def fetch(url: str, *, progress: Progress = silent) -> Fetched:
     version = version_of(wanted)
     kept = shelf.holds(version)
     if kept is None:
-        with shelf.alone():
+        with in_cache(), shelf.alone():
             kept = shelf.holds(version)  # another process may have fetched it in the meantime
             kept = kept or _bring(shelf, source, wanted, progress)
     return Fetched(path=kept, shown=public(url))

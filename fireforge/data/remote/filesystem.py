@@ -28,6 +28,10 @@ class FsspecSource:
 
     Args:
       url: any of the file system.
+
+    Raises:
+      NotReached: there is no answer, or it is no; many a file system asks at once.
+      FireforgeError: NO_PACKAGE; NO_DATA, where the URL's scheme is not known or says too little.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,13 +44,19 @@ class FsspecSource:
             what = f"{scheme}:// needs {brings or 'a package'}, which is not installed"
             do = f"pip install {brings}" if brings else f"the package that brings {scheme} to fsspec"
             raise FireforgeError("NO_PACKAGE", what, where=public(url), do=do, exit_code=Exit.ENVIRONMENT) from error
-        except ValueError as error:
-            allowed = "http://, https://, s3://, gs:// and what else fsspec knows"
-            raise FireforgeError("NO_DATA", f"{scheme}:// is not known", where=public(url), allowed=allowed) from error
+        except OSError as error:  # before the next, since some are a ValueError too
+            raise _refusal(error) from None
+        except (TypeError, ValueError, AttributeError) as error:  # an argument that is missing, or None in its place
+            known = package("fsspec", extra="sources").available_protocols()
+            what = f"{scheme}:// needs more than a URL" if scheme in known else f"{scheme}:// is not known"
+            allowed = "http://, https://, s3://, gs:// and what else fsspec opens by a URL alone"
+            raise FireforgeError("NO_DATA", what, where=public(url), allowed=allowed) from error
+        except Exception as error:  # noqa: BLE001 - it may ask its server here already; see `_asked`
+            raise _refusal(error) from None
 
     def facts(self, url: str) -> Facts:
         """What the file system says of a file; see `Source`."""
-        return _facts(self._try(lambda: self._system.info(self._path(url))))
+        return _facts(_asked(lambda: self._system.info(self._path(url))))
 
     def pieces(self, url: str, at: int, facts: Facts) -> tuple[int, Iterator[bytes]]:
         """The bytes of a file, in blocks of 8 MiB; see `Source`."""
@@ -55,9 +65,9 @@ class FsspecSource:
     def listing(self, url: str) -> list[tuple[str, str, Facts]] | None:
         """The files below a folder; see `Source`."""
         path = self._path(url)
-        if self._try(lambda: self._system.info(path)).get("type") != "directory":
+        if _asked(lambda: self._system.info(path)).get("type") != "directory":
             return None
-        found = self._try(lambda: self._system.find(path, detail=True))
+        found = _asked(lambda: self._system.find(path, detail=True))
         above = path.rstrip("/") + "/"
         names = {name: str(name).lstrip("/").removeprefix(above.lstrip("/")) for name in found}
         start = url.rstrip("/")
@@ -74,7 +84,7 @@ class FsspecSource:
         path, at = self._path(url), begun
         while facts.size < 0 or at < facts.size:
             start, end = at, at + BLOCK_BYTES if facts.size < 0 else min(facts.size, at + BLOCK_BYTES)
-            piece = self._try(lambda: self._system.cat_file(path, start=start, end=end))  # noqa: B023 - called at once
+            piece = _asked(lambda: self._system.cat_file(path, start=start, end=end))  # noqa: B023 - called at once
             if not piece:
                 break
             at += len(piece)
@@ -82,22 +92,26 @@ class FsspecSource:
         if (begun or at > BLOCK_BYTES) and self.facts(url).version != facts.version:
             raise Changed  # its blocks may be of two files
 
-    def _try(self, work: Callable[[], T]) -> T:
-        """Ask the file system; what it says against it becomes a status of HTTP."""
-        try:
-            return work()
-        except FileNotFoundError:
-            raise NotReached("nothing is there", status=404) from None
-        except PermissionError:
-            raise NotReached(
-                "it may not be read: the credentials of the environment do not allow it", status=403
-            ) from None
-        except Exception as error:  # noqa: BLE001 - of as many kinds as there are file systems; every one is told
-            kind = type(error).__name__
-            if kind in REFUSED:
-                raise NotReached(f"no credentials in the environment ({kind})", status=401) from None
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else kind
-            raise NotReached(f"it cannot be reached: {reason[:100]}") from None
+
+def _asked(work: Callable[[], T]) -> T:
+    """Ask the file system; what it says against it becomes a status of HTTP."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - of as many kinds as there are file systems; every one is told
+        raise _refusal(error) from None
+
+
+def _refusal(error: Exception) -> NotReached:
+    """What a file system says against it, as a status of HTTP."""
+    kind = type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return NotReached("nothing is there", status=404)
+    if isinstance(error, PermissionError):
+        return NotReached("it may not be read: the credentials of the environment do not allow it", status=403)
+    if kind in REFUSED:
+        return NotReached(f"no credentials in the environment ({kind})", status=401)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else kind
+    return NotReached(f"it cannot be reached: {reason[:100]}")
 
 
 def _facts(told: dict[str, Any]) -> Facts:

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ from fireforge.data.remote.address import identity, public
 from fireforge.data.remote.source import Facts
 
 CACHE = "XDG_CACHE_HOME"  # the variable that names the user's folder of things that can be made again
+ELSEWHERE = f"more room, or another folder in {CACHE}"
 KNOWN = "known.json"
+LAST = "last.json"  # in the folder of a URL without its secrets: with which ones it was fetched last
+DIGEST = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +54,18 @@ class Shelf:
     @property
     def path(self) -> Path:
         """Its folder."""
-        home = Path(os.environ.get(CACHE) or Path.home() / ".cache")
-        return home / "fireforge" / "data" / identity(self.url)
+        return _folder(identity(self.url))
 
     def known(self) -> Path | None:
         """The data that was last fetched whole; None where there is none, or not all of it."""
-        found = _known(self.path / KNOWN)
-        if found is None:
-            return None
-        folder = self.path / str(found["version"])
-        for name, size in found["files"].items():
-            if not _is_whole(folder / name, size):
-                return None
-        first: str = next(iter(found["files"]))
-        return folder / first.split("/")[0]
+        return _whole(self.path)
+
+    def earlier(self) -> Path | None:
+        """What serves where the source gives nothing: `known`, or else what came last by this URL with a key in it.
+
+        A record names data without the keys of its URL, so that what it names would else never be found again.
+        """
+        return self.known() or _whole(_folder(_last(self.path / LAST)))
 
     def holds(self, version: str) -> Path | None:
         """The data that was last fetched whole if it is of this version."""
@@ -85,6 +87,9 @@ class Shelf:
         """
         files = {item.name: (self.path / version / item.name).stat().st_size for item in wanted}
         write_json(self.path / KNOWN, {"url": public(self.url), "version": version, "files": files})
+        bare = _folder(identity(public(self.url)))
+        if bare != self.path:
+            write_json(make_folder(bare) / LAST, {"last": self.path.name})
         return self.path / version / wanted[0].name.split("/")[0]
 
     @contextlib.contextmanager
@@ -113,6 +118,52 @@ def version_of(wanted: list[Wanted]) -> str:
     if not wanted or any(not version for _, version in versions):
         return ""
     return hashlib.sha256(json.dumps(versions).encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def in_cache() -> Iterator[None]:
+    """What is done within writes into the cache, and an error says which folder that goes by.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      FireforgeError: CANNOT_WRITE.
+    """
+    try:
+        yield
+    except FireforgeError as error:
+        if error.code == "CANNOT_WRITE":
+            error = FireforgeError(error.code, error.what, where=error.where, do=ELSEWHERE, exit_code=error.exit_code)
+        raise error from None
+
+
+def _folder(digest: str) -> Path:
+    home = Path(os.environ.get(CACHE) or Path.home() / ".cache")
+    return home / "fireforge" / "data" / digest
+
+
+def _last(path: Path) -> str:
+    """Whose copy was fetched last; a name that no folder has where that is not written down."""
+    try:
+        found = read_json(path)
+    except FireforgeError:
+        return "none"
+    last = found.get("last") if isinstance(found, dict) else None
+    return last if isinstance(last, str) and DIGEST.fullmatch(last) else "none"
+
+
+def _whole(shelf: Path) -> Path | None:
+    """The data that was last fetched whole into a folder of the cache."""
+    found = _known(shelf / KNOWN)
+    if found is None:
+        return None
+    folder = shelf / str(found["version"])
+    for name, size in found["files"].items():
+        if not _is_whole(folder / name, size):
+            return None
+    first: str = next(iter(found["files"]))
+    return folder / first.split("/")[0]
 
 
 def _is_whole(path: Path, size: int) -> bool:

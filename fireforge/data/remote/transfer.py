@@ -15,7 +15,7 @@ from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import cannot_write, make_folder, sync_folder
 from fireforge.base.units import show_bytes
 from fireforge.data.remote.address import public
-from fireforge.data.remote.shelf import Wanted
+from fireforge.data.remote.shelf import ELSEWHERE, Wanted
 from fireforge.data.remote.source import Changed, Facts, NotReached, Source
 
 PAUSES_S = (0.5, 2.0, 5.0)  # before each of the tries after a cut
@@ -38,8 +38,7 @@ def check_room(folder: Path, wanted: Iterable[Wanted]) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         what = f"{show_bytes(needed)} to fetch, {show_bytes(free)} free"
-        do = "more room, or another folder in XDG_CACHE_HOME"
-        raise FireforgeError("CANNOT_WRITE", what, where=str(folder), do=do, exit_code=Exit.ENVIRONMENT)
+        raise FireforgeError("CANNOT_WRITE", what, where=str(folder), do=ELSEWHERE, exit_code=Exit.ENVIRONMENT)
 
 
 def transfer(source: Source, item: Wanted, path: Path, *, tell: Callable[[int], None]) -> None:

@@ -180,4 +180,6 @@ def aligned(at: int) -> int:
 
 def bad(what: str, where: str, allowed: str = "") -> FireforgeError:
     """The error for an index that is refused."""
-    return FireforgeError("BAD_SHARDS", what, where=where, allowed=allowed, do="fireforge pack once more")
+    return FireforgeError(
+        "BAD_SHARDS", what, where=where, allowed=allowed, do="fireforge pack once more, from the original data"
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.files import cannot_write, make_folder, sync_folder
 from fireforge.base.units import show_bytes
+from fireforge.data.remote.address import LOCAL, is_address, local_path, scheme_of
 from fireforge.data.shards.layout import INDEX
 
 MARK = "unfinished.txt"
@@ -63,6 +64,27 @@ def packing_into(folder: Path) -> Iterator[Path]:
         sync_folder(folder)
     finally:
         os.close(handle)
+
+
+def refuse_taken(out: Path, data: str) -> None:
+    """Refuse a place to pack to before any work is done.
+
+    Args:
+      out: a file that must not be there, or a folder that must be as `packing_into` wants it.
+      data: what shall be packed, as the user named it; nothing is packed into its own folder.
+
+    Raises:
+      FireforgeError: OUT_TAKEN.
+    """
+    source = data if not is_address(data) else local_path(data) if scheme_of(data) in LOCAL else ""
+    inside = Path(os.path.realpath(out))
+    own = Path(os.path.realpath(os.path.expanduser(source)))
+    if source and own.is_dir() and not (out / INDEX).exists() and (own == inside or own in inside.parents):
+        raise _taken(out, "it lies within the data itself")
+    if out.is_dir():
+        _refuse_others(out)
+    elif os.path.lexists(out):
+        raise _taken(out, "something stands there already, which is left as it is")
 
 
 def is_unfinished(folder: str) -> bool:
@@ -142,4 +164,6 @@ def _remove(path: Path) -> None:
 
 
 def _taken(folder: Path, what: str) -> FireforgeError:
-    return FireforgeError("OUT_TAKEN", what, where=str(folder), allowed="a new or an empty folder", do="another --out")
+    return FireforgeError(
+        "OUT_TAKEN", what, where=str(folder), allowed="a new name, or an empty folder", do="another --out"
+    )

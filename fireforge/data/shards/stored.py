@@ -186,7 +186,7 @@ class Stored:
                 "BAD_SHARD",
                 f"picture {sample_id} ({self.index.samples.names[sample_id]}) is not what was packed",
                 where=str(self._files[self._shard_of(sample_id)].path),
-                do="fireforge pack once more",
+                do="fireforge pack once more, from the original data",
             )
         self._seen[sample_id] = True
 
@@ -256,4 +256,10 @@ class _File:
             raise self._bad(f"{state.st_size:,} bytes", f"{self._size:,} bytes, as the index says")
 
     def _bad(self, what: str, allowed: str = "") -> FireforgeError:
-        return FireforgeError("BAD_SHARD", what, where=str(self.path), allowed=allowed, do="fireforge pack once more")
+        return FireforgeError(
+            "BAD_SHARD",
+            what,
+            where=str(self.path),
+            allowed=allowed,
+            do="fireforge pack once more, from the original data",
+        )

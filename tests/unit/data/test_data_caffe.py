@@ -21,6 +21,7 @@ from source_files import datum, leveldb_of, lmdb_of, planes, png
 from fireforge.base.errors import FireforgeError
 from fireforge.data.archive.store import FileStore, stamp_of
 from fireforge.data.database.datum import datum_of, picture_of
+from fireforge.data.database.leveldb_file import remove_folders
 from fireforge.data.database.lmdb_file import lmdb_entries
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
@@ -213,12 +214,29 @@ def test_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.glob("fireforge-leveldb-*"))
 
 
+def test_a_process_that_ends_at_once_removes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As data workers end; the folder of the parent stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dataset = open_dataset(leveldb_of(tmp_path / "x", records(pictures(20))))
+    before = list(tmp_path.glob("fireforge-leveldb-*"))
+    child = os.fork()
+    if not child:
+        dataset.read(0)
+        made = len(list(tmp_path.glob("fireforge-leveldb-*")))
+        remove_folders()
+        os._exit(made)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert list(tmp_path.glob("fireforge-leveldb-*")) == before
+    assert dataset.read(3) is not None
+
+
 def test_damage_to_a_leveldb_gets_one_line(tmp_path: Path) -> None:
     folder = leveldb_of(tmp_path / "x", records(pictures(50)))
     table = next(path for path in folder.iterdir() if path.suffix in (".ldb", ".sst"))
     whole = table.read_bytes()
     table.write_bytes(whole[:-60])
     assert refused(folder).code == "BAD_DATABASE"
+    assert "b'" not in refused(folder).line()
     table.write_bytes(whole[:100] + b"!" * 40 + whole[140:])  # a block's checksum tells
     assert refused(folder).code in ("BAD_DATABASE", "TOO_MANY_BAD")
     table.unlink()

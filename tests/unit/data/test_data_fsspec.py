@@ -202,3 +202,38 @@ def test_versions_digests_and_being_offline_on_s3(tmp_path: Path, s3: Any, monke
     error = refused("s3://pictures/photos.tar")
     assert (error.code, int(error.exit_code)) == ("NO_DATA", 3)
     assert "of-mine" not in error.line()
+
+
+def test_a_source_that_connects_at_once_has_its_earlier_copy(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like ftp:// and sftp://, which connect in their constructors."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    said: list[Exception] = []
+
+    class Flaky(MemoryFileSystem):  # type: ignore[misc]
+        protocol = "flaky"
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return str(MemoryFileSystem._strip_protocol(path.replace("flaky://", "memory://")))
+
+        def __init__(self, *args: Any, **how: Any) -> None:
+            if said:
+                raise said[0]
+            super().__init__(*args, **how)
+
+    fsspec.register_implementation("flaky", Flaky, clobber=True)
+    memory.pipe("/x.tar", tar(class_folders()))
+    first = open_dataset("flaky://x.tar")
+    for error in (ConnectionRefusedError(111, "Connection refused"), RuntimeError("of a library")):
+        said[:] = [error]
+        again = open_dataset("flaky://x.tar")
+        assert (again.sha256, [note.code for note in again.notes]) == (first.sha256, ["URL_OFFLINE"])
+        lost = refused("flaky://y.tar")
+        assert (lost.code, int(lost.exit_code), "cannot be reached" in lost.what) == ("NO_DATA", 3, True)
+
+
+@pytest.mark.parametrize("url", ["github://x", "reference://x", "dir://x"])
+def test_a_file_system_that_needs_more_is_told(url: str) -> None:
+    error = refused(url)
+    assert (error.code, int(error.exit_code), "needs more than a URL" in error.what) == ("NO_DATA", 2, True)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +164,20 @@ def test_without_pyarrow_the_package_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     error = refused(path)
     assert (error.code, int(error.exit_code), error.do) == ("NO_PACKAGE", 3, 'pip install "fireforge[sources]"')
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no such count here")
+def test_a_process_holds_about_one_group_after_it_was_read(tmp_path: Path) -> None:
+    """Held memory by the system's own count; without care pyarrow keeps several times a group."""
+    code = (
+        "import sys; from fireforge.data.archive.store import stamp_of; from fireforge.data.parquet_file import *\n"
+        "def held(): return int(open('/proc/self/status').read().split('RssAnon:')[1].split()[0]) * 1024\n"
+        "file = ParquetFile(stamp_of(sys.argv[1]), 'image'); file.count; before = held(); file.read(3)\n"
+        "print(held() - before)"
+    )
+    one = np.random.default_rng(0).bytes(100_000)
+    table = pa.table({"image": [one + i.to_bytes(4, "big") for i in range(300)]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    words = [sys.executable, "-c", code, str(tmp_path / "x.parquet")]
+    held = int(subprocess.run(words, capture_output=True, check=True).stdout)
+    assert 0.5 * 30e6 < held < 2 * 30e6

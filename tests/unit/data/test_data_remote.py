@@ -19,7 +19,7 @@ from fireforge.base.trial import DataRef
 from fireforge.data.open import open_dataset, open_ref
 from fireforge.data.remote import http as http_module
 from fireforge.data.remote import transfer
-from fireforge.data.remote.address import file_name, identity, public
+from fireforge.data.remote.address import file_name, identity, public, shown
 from fireforge.data.remote.fetch import fetch
 
 DATA = tar({f"{label}/{i}.png": png(i) for label in ("a", "b") for i in range(4)})
@@ -318,3 +318,45 @@ def test_urls_as_text() -> None:
         "hidden",
         "x" * 116 + ".npz",
     ]
+
+
+def test_what_a_record_names_is_found_without_the_key_of_its_url() -> None:
+    """Reference: a record keeps `public(url)`; the server wants the key, or is gone."""
+    with served(site()) as server:
+        url = f"{server.url}/d/x.tar?token=SEKRET"
+        server.files["/d/x.tar?token=SEKRET"] = DATA
+        first = open_dataset(url)
+        assert first.source == f"{server.url}/d/x.tar"
+        server.status = 401
+        again = open_ref(DataRef(source=first.source, sha256=first.sha256))
+        assert [(note.name, note.code) for note in again.notes] == [(first.source, "URL_OFFLINE")]
+        server.status = 404  # an answer, and it is no
+        assert refused(first.source).code == "NO_DATA"
+    assert open_ref(DataRef(source=first.source, sha256=first.sha256)).sha256 == first.sha256
+    last = next(Path(os.environ["XDG_CACHE_HOME"]).rglob("last.json"))
+    assert json.loads(last.read_text()) == {"last": identity(url)}
+    assert "SEKRET" not in last.read_text()
+    last.write_text('{"last": "../../.."}')
+    assert refused(first.source).code == "NO_DATA"
+
+
+@pytest.mark.parametrize(
+    "url, shown_as",
+    [
+        ("zip://x::http://bob:s3cret@h/x", "zip://x::http://h/x"),
+        ("simplecache::http://bob:s3cret@h/x?token=s3cret&a=1", "simplecache::http://h/x?a=1"),
+        ("zip://x?sas=s3cret::blockcache::https://h/x?hmac=s3cret", "zip://x::blockcache::https://h/x"),
+        ("http://[::1]:80/x::y", "http://[::1]:80/x::y"),
+    ],
+)
+def test_no_part_of_a_chained_url_shows_a_password(url: str, shown_as: str) -> None:
+    assert (shown(url), public(url)) == (shown_as, shown_as)
+    if "s3cret" in url:
+        assert "s3cret" not in refused(url).line()
+
+
+def test_a_cache_that_cannot_be_written_says_how_it_is_moved(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with served(site()) as server:
+        error = refused(f"{server.url}/d/x.tar")
+    assert (error.code, int(error.exit_code), "XDG_CACHE_HOME" in error.do) == ("CANNOT_WRITE", 3, True)

@@ -20,12 +20,14 @@ from unit.data.shard_cases import dataset_of, packed, rewrite, some_pixels
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.pixels import encode_png
+from fireforge.data.inspect import inspect
 from fireforge.data.open import open_dataset
 from fireforge.data.shards import place
 from fireforge.data.shards.index import read_index
 from fireforge.data.shards.layout import HEAD, INDEX, Head, places, whole_bytes
 from fireforge.data.shards.place import MARK, MARK_TEXT
 from fireforge.data.shards.stored import Stored
+from fireforge.jobs import pack as pack_module
 
 KINDS: dict[str, dict[str, object]] = {"decoded": {}, "encoded": {"encoded": True}}
 
@@ -296,3 +298,32 @@ def test_a_pipe_in_the_place_of_the_index_does_not_wait(tmp_path: Path) -> None:
     start = time.monotonic()
     refused(lambda: open_dataset(tmp_path / "x.shards"), "NO_FILE")
     assert time.monotonic() - start < 2
+
+
+def test_a_taken_name_is_refused_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, links, folders, and the data's own folder; what stands there stays as it is."""
+    monkeypatch.setattr(pack_module, "open_dataset", lambda *_, **__: pytest.fail("the data was opened"))
+    data = tmp_path / "data"
+    (data / "a").mkdir(parents=True)
+    (tmp_path / "full.shards").mkdir()
+    (tmp_path / "full.shards" / "mine").write_text("mine")
+    for name in ("x.npz", "x.shards"):
+        (tmp_path / name).write_text("mine")
+        (tmp_path / f"link-{name}").symlink_to(tmp_path / "nowhere")
+    inside = [data / "x.npz", data / "a" / "x.shards", data, data / ".." / "data" / "x.npz"]
+    names = ["x.npz", "x.shards", "link-x.npz", "link-x.shards", "full.shards"]
+    for out in [*inside, *(tmp_path / name for name in names)]:
+        for source in (str(data), f"file://{data}"):
+            line = refused(lambda: pack_module.pack(source, out), "OUT_TAKEN")  # noqa: B023 - called at once
+            assert ("within the data" in line) == (out in inside)
+    assert (tmp_path / "x.npz").read_text() == "mine"
+
+
+def test_inspect_says_loudly_that_a_damaged_picture_spoils_it(folder: Path) -> None:
+    shard = folder / "shard-00000.bin"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    found = inspect(open_dataset(folder)).findings
+    assert [(item.code, item.loud) for item in found if item.code == "BAD_SHARD"] == [("BAD_SHARD", True)]
+    assert any("from the original data" in item.text for item in found)

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import Augment
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
+from fireforge.train import leader
 from fireforge.train.feed import Batching, batches
 from fireforge.train.hands import Hands
 from fireforge.train.stream import Streamed
@@ -192,3 +194,19 @@ def test_nothing_is_left_when_the_workers_end(data: Dataset, two: Streamed) -> N
         time.sleep(0.01)
     assert not any(Path(f"/proc/{pid}").exists() for pid in (leader, *pids))
     assert set(os.listdir("/dev/shm")) == before
+
+
+def test_a_worker_removes_its_folders_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends without Python's own end, which would have removed them."""
+    monkeypatch.setattr(leader, "remove_folders", lambda: (tmp_path / str(os.getpid())).write_text("removed"))
+    ours, theirs = socket.socketpair()
+    (orders, begun), (end, answers) = os.pipe(), os.pipe()
+    lead = leader._Leader(None, None, theirs)  # type: ignore[arg-type]
+    os.close(begun)  # no orders come
+    lead._fork(0, orders, answers)
+    (child,) = lead._hands
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [str(child)]
+    os.close(end)
+    ours.close()
+    theirs.close()
