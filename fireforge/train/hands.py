@@ -26,6 +26,7 @@ from fireforge.train.render import LostPicture, Take
 
 LEADER = "fireforge.train.leader"
 DEATHS = 3  # workers that are replaced; one more ends the training
+PATIENCE_S = 5  # without an answer, after a training was asked to end, until it ends without one
 LEADER_S = 60.0  # until a leader must have said how a worker died
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -125,19 +126,25 @@ class Hands:
         """Whether something that was ordered is not there yet."""
         return any(hand.owed for hand in self._hands)
 
-    def wait(self, done: Callable[[int, Json], None]) -> None:
+    def wait(self, done: Callable[[int, Json], None], halted: Callable[[], bool] = bool) -> None:
         """Take in what was answered, at least one answer where something is owed.
 
         Args:
           done: is given the number of each piece and what it took: seconds by stage.
+          halted: whether nobody needs the answers any more, so that a worker that is stopped is not waited for.
 
         Raises:
           LostPicture: if a picture cannot be had.
+          KeyboardInterrupt: if it was halted and no answer came for 5 seconds.
           FireforgeError: WORKER_DIED with exit code 3.
         """
-        told = False
+        told, quiet = False, 0
         while not told and self.owes():
-            for key, events in self._ready.select(timeout=None):
+            found = self._ready.select(timeout=1.0)
+            quiet = 0 if found or not halted() else quiet + 1
+            if quiet >= PATIENCE_S:
+                raise KeyboardInterrupt
+            for key, events in found:
                 if key.fileobj is self._control:
                     self._listen(socket.MSG_DONTWAIT)  # a worker's end may have been asked for meanwhile
                     continue

@@ -98,13 +98,15 @@ def train_epoch(task: Task, course: Course, *, tools: Tools, keeper: Keeper, wat
 
     Raises:
       FireforgeError: DIVERGED, see `fireforge.train.guard`.
-      KeyboardInterrupt: where it was halted within the epoch; its state is on disk.
+      KeyboardInterrupt: where it was halted within the epoch; its state is on disk, or where data workers were stopped
+        an earlier one.
     """
     tools.module.train()
     epoch, part, recipe = int(course.epochs), course.part or Part(), task.recipe
     per_epoch = steps_per_epoch(len(task.ready.train), task.batching)
     sums = torch.tensor([part.loss, part.right], device=task.world.device)
     rate, told, over = part.rate, time.monotonic(), False
+    tools.clock.halted = watch.deadline.halted
     tools.clock.start()
     train = batches(task.ready.train, task.batching, epoch=epoch, world=task.world, clock=tools.clock, first=part.steps)
     for batch in train:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -30,6 +30,7 @@ class Stopwatch:
     """
 
     def __init__(self, device: torch.device) -> None:
+        self.halted: Callable[[], bool] = bool  # whether the training is to end: who waits for data looks at it
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self._waits = device if device.type == "cuda" else None
         self._steps = 0

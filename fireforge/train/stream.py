@@ -139,8 +139,9 @@ class _Studio:
             if clock is not None:
                 clock.beside(spent)
 
+        halted = bool if clock is None else clock.halted  # bool() is False
         while hands.owes():
-            hands.wait(lambda piece, spent: None)  # what a flow that was left had ordered
+            hands.wait(lambda piece, spent: None, halted)  # what a flow that was left had ordered
         sent = 0
         for step, some in enumerate(ids):
             while sent < min(len(ids), step + AHEAD + 1):
@@ -151,7 +152,7 @@ class _Studio:
                     left[sent] += 1
                 sent += 1
             while left[step]:
-                hands.wait(done)
+                hands.wait(done, halted)
             if clock is not None:
                 clock.lap("prepare" if fresh and not step else "wait")
                 if fresh and not step:

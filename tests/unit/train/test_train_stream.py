@@ -24,9 +24,11 @@ from fireforge.base.preprocess import ImageSteps
 from fireforge.base.trial import Augment
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
+from fireforge.train import hands as hands_module
 from fireforge.train import leader
 from fireforge.train.feed import Batching, batches
 from fireforge.train.hands import Hands
+from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.stream import Streamed
 from fireforge.train.world import make_world
 
@@ -116,6 +118,25 @@ def test_a_worker_that_is_killed_is_replaced_and_the_bits_are_the_same(data: Dat
         assert digests(two, how()) == whole
     assert two.deaths() == ["data worker 1 died (signal 9)"]
     assert len(children(hands_of(two)._leader.pid)) == 2
+
+
+def test_a_training_that_is_to_end_does_not_wait_for_stopped_workers(
+    two: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands_module, "PATIENCE_S", 1)
+    clock = Stopwatch(CPU.device)
+    digests(two, how())
+    stopped = children(hands_of(two)._leader.pid)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    clock.halted = lambda: True
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(batches(two, how(), epoch=1, world=CPU, clock=clock))
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert len(digests(two, how())) == 5
 
 
 def test_a_file_that_went_away_or_changed_is_named_by_the_parent(data: Dataset, two: Streamed) -> None:
