@@ -54,7 +54,7 @@ BATCH = {"cpu": 256, "cuda": 1024}
 RATE = {"cpu": 2.0, "cuda": 1.0}  # over that of the paper; chosen on validation
 NETS = {"cpu": "airbench-small", "cuda": "airbench94"}
 TIMED = 8  # steps from which a run's epochs follow
-FEEDING = 1.05  # a training step with its pictures over one without
+FEEDING = 1.1  # a training step with its pictures over one without, and some room: a training that is cut is a bad one
 FINISH_S = 6.0  # whitening, the norms' statistics, writing
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels, labels and ids of pictures
 

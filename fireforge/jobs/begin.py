@@ -34,14 +34,14 @@ def begin(
 ) -> None:
     """Write what was asked, or see that the folder holds the same; a longer time is the one difference allowed.
 
-    A folder where nothing was trained yet, such as after an impossible limit, may be asked anew.
+    A folder where nothing was trained yet, not even a part of an epoch, may be asked anew.
 
     Args:
       run: an entered folder.
       scene: the data; its checksum counts, not where it stands.
       seed: of everything that is drawn.
       budget: of a build; its limits count, not its time.
-      settings: of a training.
+      settings: of a training; the device may differ.
       wish: of a build; the device may differ.
 
     Raises:
@@ -60,7 +60,7 @@ def begin(
         versions=versions(),
         dataset=describe(scene),
     )
-    if before is None or (_deciding(before) != _deciding(asked) and not run.trials()):
+    if before is None or (_deciding(before) != _deciding(asked) and not run.began_training()):
         write_text(run.path / "command.txt", asked.command + "\n")
         run.journal.append("start", asked.to_json())
     elif _deciding(before) != _deciding(asked):
@@ -68,7 +68,7 @@ def begin(
             "OTHER_RUN",
             "the folder holds a run of another command, of other data or of another model",
             where=str(run.path),
-            do="another --out",
+            do=f"another --out; what began it stands in {run.path / 'command.txt'}",
         )
     elif budget is not None:
         _check_time(run, budget)
@@ -106,6 +106,8 @@ def _deciding(start: Start) -> tuple[Json, ...]:
     budget = start.budget and start.budget.replace(seconds=None)
     wish = None if start.settings else (start.wish or Wish(seed=start.seed)).replace(device="auto")
     settings = start.settings
-    if settings is not None and settings.workers is not None:
-        settings = settings.replace(workers=0)  # however many: no number that is trained depends on it
+    if settings is not None:
+        settings = settings.replace(device="auto")
+        if settings.workers is not None:
+            settings = settings.replace(workers=0)  # however many: no number that is trained depends on it
     return (start.data.replace(source=""), start.seed, budget, settings, wish)

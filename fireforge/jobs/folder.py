@@ -57,6 +57,10 @@ class RunFolder:
             laps[-1].append(entry)
         return laps
 
+    def began_training(self) -> bool:
+        """Whether there is a trained network, or a part of a training that can go on."""
+        return bool(self.trials()) or any(self.path.glob("checkpoint/*/state-*.json"))
+
     def answered(self) -> Answer | None:
         """The answer of the present lap; None where it has not ended."""
         values = [entry.value for entry in self.laps()[-1] if entry.type == "answer"]

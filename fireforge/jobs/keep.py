@@ -45,7 +45,7 @@ def keep_winner(run: RunFolder, winner: RunRecord) -> None:
       winner: what.
     """
     best = make_folder(run.path / "weights") / "best.safetensors"
-    write_bytes(best, (run.path / winner.weights).read_bytes())
+    write_bytes(best, read_bytes(run.path / winner.weights))
     write_json(run.path / "spec.json", winner.trial.spec.to_json())
     write_json(run.path / "recipe.json", winner.trial.recipe.to_json())
     write_text(run.path / "metrics.csv", metrics_csv(winner))

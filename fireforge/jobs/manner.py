@@ -44,11 +44,13 @@ def manner_of(
       The manner.
 
     Raises:
-      FireforgeError: UNKNOWN_NAME, if there is no such precision or layout.
+      FireforgeError: UNKNOWN_NAME, if there is no such precision or layout; BAD_USAGE for more threads than cores.
     """
     for name, known, what in ((precision, Precision, "precision"), (layout, Layout, "layout")):
         if name is not None:
             lookup(dict.fromkeys(get_args(known)), name, what)
+    if threads is not None and threads > usable_cores():
+        raise FireforgeError("BAD_USAGE", f"--threads {threads}", allowed=f"1 to {usable_cores()}, the usable cores")
     asked = {"precision": precision, "layout": layout, "threads": threads, "compile": compile, "tune": tune}
     return Manner.from_json(asked)
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fireforge.base.deadline import Deadline
-from fireforge.base.errors import FireforgeError, lookup
-from fireforge.base.files import read_json
+from fireforge.base.errors import lookup
 from fireforge.base.graph import Graph
 from fireforge.base.progress import Progress, silent
 from fireforge.base.record import RunRecord
@@ -19,6 +18,7 @@ from fireforge.data.cache import PictureCache
 from fireforge.jobs.begin import begin, command_line
 from fireforge.jobs.feeding import is_streamed, workers_of
 from fireforge.jobs.folder import RunFolder, default_folder
+from fireforge.jobs.given import with_recipe
 from fireforge.jobs.interrupt import halts
 from fireforge.jobs.keep import keep_winner, prove_place
 from fireforge.jobs.manner import in_manner
@@ -63,6 +63,8 @@ def train(
     scene = look(data, seed=settings.seed, image_size=settings.image_size, progress=progress)
     with RunFolder(folder) as run:
         begin(run, scene, seed=settings.seed, settings=settings)
+        if events is not None:
+            events.prove()
         spec = preset(len(scene.dataset.labels), input_shape=scene.input_shape)
         graph = build_graph(spec)
         trial = Trial(
@@ -109,32 +111,6 @@ def train_one(run: RunFolder, trial: Trial, scene: Scene, settings: Settings, *,
     keep_winner(run, record)
     write_report(run.path)
     return record
-
-
-def with_recipe(settings: Settings) -> Settings:
-    """The settings with the recipe that their file holds, so that its content counts and not its name.
-
-    Args:
-      settings: their recipe is used.
-
-    Returns:
-      The settings.
-
-    Raises:
-      FireforgeError: UNKNOWN_NAME, NO_FILE or BAD_JSON.
-    """
-    if not settings.recipe.endswith(".json"):
-        lookup(RECIPES, settings.recipe or "fitted", "recipe")
-        return settings
-    plain = read_json(settings.recipe)
-    try:
-        given = Recipe.from_json(plain)
-    except FireforgeError as error:
-        raise FireforgeError(error.code, error.what, where=settings.recipe, allowed=error.allowed) from error
-    if min(given.epochs, given.batch) < 1:
-        what = f"a recipe of {given.epochs} epochs and batches of {given.batch}"
-        raise FireforgeError("BAD_JSON", what, where=settings.recipe, allowed="1 or more of both")
-    return settings.replace(recipe="", given=given)
 
 
 def recipe_of(settings: Settings, scene: Scene, *, law: Callable[..., Recipe], graph: Graph) -> Recipe:

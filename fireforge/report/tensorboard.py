@@ -10,16 +10,17 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.files import cannot_write, make_folder
+from fireforge.base.files import cannot_write, make_folder, prove_writable, write_text
 from fireforge.base.progress import Progress, Update
 from fireforge.base.record import RunRecord
 
 FOLDER = "tensorboard"  # within a run's folder
+WHOLE = "whole"  # a file that says that the whole training stands in the folder, by the sha256 of its weights
 VERSION = "brain.Event:2"  # of the files, from which on a later file may drop what earlier ones hold
 
 
@@ -39,6 +40,14 @@ class Events:
         self._folder, self._then = folder / FOLDER, then
         self._file: _File | None = None
 
+    def prove(self) -> None:
+        """See that the files can be written, before there is something to write.
+
+        Raises:
+          FireforgeError: CANNOT_WRITE.
+        """
+        prove_writable(self._folder / WHOLE)
+
     def __call__(self, update: Update) -> None:
         """Write an update's numbers, if it has some.
 
@@ -51,15 +60,17 @@ class Events:
         step = math.ceil(update.done)
         if self._file is None:
             self._file = _File(self._folder, step)
+            (self._folder / WHOLE).unlink(missing_ok=True)
         self._file.write(step, update.numbers)
 
     def end(self, record: RunRecord) -> None:
         """Write the whole training in a file of its own, in the place of what was written before.
 
         Args:
-          record: of the training; also of one that had ended before, whose events are written where there are none.
+          record: of the training; also of one that had ended before, whose events are written where they are not whole.
         """
-        if self._file is None and any(self._folder.glob("events.*")):
+        whole_one = self._folder / WHOLE
+        if self._file is None and whole_one.exists():
             return
         if self._file is not None:
             self._file.close()
@@ -67,6 +78,7 @@ class Events:
         for step, numbers in sorted(by_step(record).items()):
             whole.write(step, numbers)
         whole.close()
+        write_text(whole_one, f"{record.weights_sha256}\n")
 
 
 def by_step(record: RunRecord) -> dict[int, dict[str, float]]:
@@ -104,6 +116,7 @@ class _File:
 
     def __init__(self, folder: Path, first: int) -> None:
         writer, self._event, self._summary = _package()
+        self._folder = folder
         try:
             self._writer = writer.EventFileWriter(str(make_folder(folder)))
         except OSError as error:
@@ -115,11 +128,17 @@ class _File:
         """Write some scalars of one step, on disk when this returns."""
         values = [self._summary.Summary.Value(tag=tag, simple_value=number) for tag, number in numbers.items()]
         self._add(summary=self._summary.Summary(value=values), step=step)
-        self._writer.flush()
+        self._on_disk(self._writer.flush)
 
     def close(self) -> None:
         """Write what is left and close the file."""
-        self._writer.close()
+        self._on_disk(self._writer.close)
+
+    def _on_disk(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
 
     def _add(self, **fields: Any) -> None:
         self._writer.add_event(self._event.Event(wall_time=time.time(), **fields))

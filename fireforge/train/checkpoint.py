@@ -7,18 +7,19 @@ import contextlib
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import make_folder, read_bytes, sha256_of_file, write_json
-from fireforge.base.machine import versions
+from fireforge.base.machine import this_machine, versions
 from fireforge.base.progress import Progress, Update, silent
-from fireforge.base.value import Json, Value, sha256_of
+from fireforge.base.value import LATER, Json, Value, sha256_of
 from fireforge.train.course import Course
 from fireforge.train.ema import Ema
 from fireforge.train.optimizer import slots_of
@@ -45,7 +46,8 @@ class State(Value):
       ema_steps: of the averaged weights.
       scaler: of the loss in float16; empty in other trainings.
       threads: that computed it.
-      torch: its version, since rounding depends on both.
+      torch: its version.
+      processor: what computed it, since rounding depends on all three; "" in states of before it was kept.
     """
 
     version: int
@@ -57,6 +59,7 @@ class State(Value):
     scaler: dict[str, float]
     threads: int
     torch: str
+    processor: str = field(default="", metadata=LATER)
 
 
 def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str, Any], kept: int = 2) -> None:
@@ -87,6 +90,7 @@ def save_checkpoint(folder: Path, *, owner: str, course: Course, parts: dict[str
         ema_steps=ema_steps,
         scaler={name: float(number) for name, number in _scaler_state(parts).items()},
         threads=torch.get_num_threads(),
+        processor=_processor(parts["module"]),
         torch=versions()["torch"],
     )
     plain, text = state.to_json(), folder / f"{stem}.json"
@@ -129,7 +133,7 @@ def load_checkpoint(folder: Path, *, owner: str, parts: dict[str, Any], progress
             failure = failure or error
             progress(Update(stage="resume", note=f"not used: {error.line()}", lasting=True))
             continue
-        _tell(state, progress)
+        _tell(state, parts["module"], progress)
         return state.course.replace(resumed=state.course.resumed + 1)
     if failure is not None:
         do = f"remove {folder} to train from the start"
@@ -250,13 +254,23 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _tell(state: State, progress: Progress) -> None:
+def _processor(module: nn.Module) -> str:
+    """What computes a module: the accelerator, or the processor and the instructions that torch uses of it."""
+    device = next(module.parameters()).device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{this_machine().processor} with {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _tell(state: State, module: nn.Module, progress: Progress) -> None:
     """Where the state goes on, and that its numbers will be rounded otherwise where that is so."""
     part = f", step {state.course.part.steps}" if state.course.part else ""
     note = f"goes on after epoch {int(state.course.epochs)}{part}"
-    then, now = (state.threads, state.torch), (torch.get_num_threads(), versions()["torch"])
+    then = (state.threads, state.torch, state.processor or _processor(module))
+    now = (torch.get_num_threads(), versions()["torch"], _processor(module))
     if then != now:
-        note += f"; bits will differ: {then[0]} threads and torch {then[1]} then, {now[0]} and {now[1]} now"
+        words = "{} threads, torch {} and {}".format
+        note += f"; bits will differ: {words(*then)} then, {words(*now)} now"
     progress(Update(stage="resume", note=note, lasting=True))
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -14,10 +15,13 @@ import pytest
 
 from fireforge.base.errors import FireforgeError
 from fireforge.base.files import write_json
+from fireforge.base.journal import Journal
 from fireforge.base.progress import Update
 from fireforge.base.settings import Settings
 from fireforge.base.trial import Recipe
-from fireforge.jobs.train import train, with_recipe
+from fireforge.jobs.given import with_recipe
+from fireforge.jobs.manner import manner_of
+from fireforge.jobs.train import train
 
 PLAIN = Settings(device="cpu", epochs=2, seed=5)
 
@@ -40,16 +44,60 @@ def test_a_named_recipe_goes_before_that_of_the_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [(None, "NO_FILE"), ("{", "BAD_JSON"), ('{"epochs": 0}', "BAD_JSON"), ('{"epochs": 3, "size": 1}', "BAD_JSON")],
+    [
+        (None, "NO_FILE"),
+        ("{", "BAD_JSON"),
+        ("[1]", "BAD_JSON.* a recipe is an object"),
+        ('{"epochs": 0}', "BAD_JSON.* epochs is 0"),
+        ('{"epochs": 3, "size": 1}', "BAD_JSON"),
+        ('{"epochs": 3, "lr": -1.0}', "BAD_JSON.* lr is -1"),
+        ('{"epochs": 3, "label_smoothing": 7.0}', "BAD_JSON.* label_smoothing is 7"),
+        ('{"epochs": 3, "ema": 1.0}', "BAD_JSON.* ema is 1"),
+        ('{"epochs": 3, "augment": {"crop_area": 0.0}}', "BAD_JSON.* crop_area is 0"),
+    ],
 )
 def test_a_recipe_that_is_none_is_refused_by_name(tmp_path: Path, text: str | None, code: str) -> None:
     path = tmp_path / "mine.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(FireforgeError, match=f"{code}.*mine.json"):
+    with pytest.raises(FireforgeError, match=code) as told:
         with_recipe(Settings(recipe=str(path)))
-    with pytest.raises(FireforgeError, match="UNKNOWN_NAME: no recipe called 'quick'; allowed: fitted, gentle"):
+    assert told.value.where == str(path)
+
+
+def test_an_unknown_recipe_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(FireforgeError, match=r"UNKNOWN_NAME: no recipe called 'quick'; allowed: .*fitted, gentle"):
         with_recipe(Settings(recipe="quick"))
+
+
+def test_a_rate_that_is_no_number_and_more_threads_than_cores_are_refused() -> None:
+    with pytest.raises(FireforgeError, match="BAD_USAGE: --lr inf"):
+        with_recipe(Settings(lr=math.inf))
+    with pytest.raises(FireforgeError, match="BAD_USAGE: --threads 100000"):
+        manner_of(None, None, threads=100_000, compile=None, tune=False)
+
+
+def test_a_half_done_training_is_not_replaced_by_another_and_goes_on_with_another_device_flag(tmp_path: Path) -> None:
+    """The folder holds a state, and no trained network yet."""
+
+    def progress(update: Update) -> None:
+        if update.stage == "train" and update.done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train("digits", PLAIN, out=tmp_path, progress=progress)
+    with pytest.raises(FireforgeError, match=r"OTHER_RUN.*command\.txt"):
+        train("digits", PLAIN.replace(lr=0.01), out=tmp_path)
+    record, _ = train("digits", PLAIN.replace(device="auto"), out=tmp_path)
+    assert record.resumed == 1
+    assert [entry.type for entry in Journal(tmp_path / "record.jsonl").read()].count("start") == 1
+
+
+def test_a_finished_run_without_its_weights_says_which_file_is_missing(tmp_path: Path) -> None:
+    record, _ = train("digits", PLAIN.replace(epochs=1), out=tmp_path)
+    (tmp_path / record.weights).unlink()
+    with pytest.raises(FireforgeError, match=r"NO_FILE.*trials"):
+        train("digits", PLAIN.replace(epochs=1), out=tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

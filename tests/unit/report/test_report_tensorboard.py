@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,28 @@ def test_at_the_end_the_record_stands_there_whole(record: RunRecord, tmp_path: P
 def test_a_training_that_had_ended_is_written_once(record: RunRecord, tmp_path: Path) -> None:
     for _ in range(3):
         Events(tmp_path, silent).end(record)
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 1
     assert scalars(tmp_path)["lr"][-1] == (5, 0.0625)
+
+
+def test_what_a_kill_left_half_is_written_whole(record: RunRecord, tmp_path: Path) -> None:
+    """Epochs of a training that ended before its last file, and those of one that went on without events."""
+    tell(Events(tmp_path, silent), range(1, 2))
+    Events(tmp_path, silent).end(record)
+    assert scalars(tmp_path)["lr"][-1] == (5, 0.0625)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = Events(tmp_path, silent)
+    tell(events, range(1, 2))
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert events._file is not None
+    monkeypatch.setattr(events._file._writer, "flush", full)
+    with pytest.raises(FireforgeError, match=r"CANNOT_WRITE.*No space left"):
+        tell(events, range(2, 3))
 
 
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,5 +126,5 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("a file")
     with pytest.raises(FireforgeError) as told:
-        tell(Events(tmp_path, silent), range(1, 2))
+        Events(tmp_path, silent).prove()
     assert told.value.code == "CANNOT_WRITE"

@@ -222,7 +222,11 @@ def test_other_threads_and_another_torch_are_told(tmp_path: Path, monkeypatch: p
     notes: list[str] = []
     load_checkpoint(tmp_path, owner="me", parts=parts_of(1), progress=lambda update: notes.append(update.note))
     assert "bits will differ" in notes[0]
-    assert "torch 9.9" not in notes[0].partition("now")[0]
+    assert "torch 9.9" not in notes[0].partition(" then")[0]
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NEON")
+    load_checkpoint(tmp_path, owner="me", parts=parts_of(1), progress=lambda update: notes.append(update.note))
+    assert "NEON now" in notes[1]
 
 
 def test_what_an_interrupted_write_left_is_removed(tmp_path: Path) -> None:
