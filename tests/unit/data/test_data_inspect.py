@@ -84,7 +84,7 @@ def test_packing_refuses_unequal_sizes_and_names(tmp_path: Path) -> None:
     put(tmp_path / "d" / "a" / "1.png", (9, 7))
     put(tmp_path / "d" / "b" / "2.png", (9, 8))
     dataset = open_dataset(tmp_path / "d")
-    with pytest.raises(FireforgeError, match=r"UNEQUAL_SIZES: .*a/1\.png is 9 x 7 px, b/2\.png is 9 x 8 px; .*--size 128"):
+    with pytest.raises(FireforgeError, match=r"UNEQUAL_SIZES: .*a/1\.png is 9 x 7 px, b/2\.png is 9 x 8 .*--size"):
         write_npz(dataset, tmp_path / "p.npz")
     with pytest.raises(FireforgeError, match="BAD_NAME"):
         write_npz(dataset, tmp_path / "p.bin")
