@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -13,11 +13,31 @@ from fireforge.base.sample import Sample
 from fireforge.data.tree import printable
 
 PARTS = ("train", "val", "test")
+T = TypeVar("T")
 OWNERS = ("", *PARTS)  # a part by its number
 
 
+class Rows(Sequence[T]):
+    """A sequence whose members are made when they are looked at, one by one; a slice is a tuple of them."""
+
+    def one(self, row: int) -> T:
+        """The member at a place, from 0."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        """One member, or a tuple of those of a slice."""
+        rows = range(len(self))
+        return tuple(map(self.one, rows[index])) if isinstance(index, slice) else self.one(rows[index])
+
+
 @dataclass(frozen=True, eq=False)
-class Texts(Sequence[str]):
+class Texts(Rows[str]):
     """Texts laid end to end.
 
     Args:
@@ -32,24 +52,15 @@ class Texts(Sequence[str]):
         """Number of texts."""
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
-        """One text as it can be shown, or a tuple of those of a slice."""
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        row = range(len(self))[index]
+    def one(self, row: int) -> str:
+        """A text as it can be shown."""
         first = int(self.ends[row - 1]) if row else 0
         text = self.blob[first : int(self.ends[row])].tobytes().decode("utf-8", "replace")
         return printable(text)
 
 
 @dataclass(frozen=True, eq=False)
-class Samples(Sequence[Sample]):
+class Samples(Rows[Sample]):
     """Many samples; equal to any sequence of equal samples.
 
     Args:
@@ -66,22 +77,13 @@ class Samples(Sequence[Sample]):
         """Number of samples."""
         return len(self.labels)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Sample, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | tuple[Sample, ...]:
-        """The sample with an id, or a tuple of those of a slice."""
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        row = range(len(self))[index]
+    def one(self, row: int) -> Sample:
+        """The sample with an id."""
         return Sample(id=row, label=int(self.labels[row]), name=self.names[row], part=OWNERS[int(self.owners[row])])
 
     def __iter__(self) -> Iterator[Sample]:
         """Each sample in the order of ids."""
-        return (self[row] for row in range(len(self)))
+        return map(self.one, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         """Whether the other holds equal samples in the same order."""
@@ -134,7 +136,7 @@ def owners_of(samples: Sequence[Sample]) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Digests(Sequence[bytes]):
+class Digests(Rows[bytes]):
     """Digests in one table; each is bytes when it is looked at.
 
     Args:
@@ -147,17 +149,9 @@ class Digests(Sequence[bytes]):
         """Number of digests."""
         return len(self.table)
 
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[bytes, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | tuple[bytes, ...]:
-        """One digest, or a tuple of those of a slice."""
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        digest: bytes = self.table[index].tobytes()
+    def one(self, row: int) -> bytes:
+        """A digest."""
+        digest: bytes = self.table[row].tobytes()
         return digest
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from fireforge.jobs.scene import Scene
 from fireforge.nets.families import build_graph
 from fireforge.runtime.memory import free_bytes
 from fireforge.train.feed import steps_per_epoch
-from fireforge.train.rehearsal import rehearse
+from fireforge.train.rehearsal import step_seconds
 from fireforge.train.render import Renderer, Spent, Take
 from fireforge.train.trial import batching_of, kept_steps
 from fireforge.train.world import make_world
@@ -26,7 +25,6 @@ from fireforge.train.world import make_world
 SURE = 1 / 16  # of the machine's memory: pictures that take no more are kept, without a look at what is free
 FREE = 0.5  # of the free memory that others may take
 PROBED = 64  # pictures that are decoded for a measurement
-PROBE_STEPS = 2  # steps that are timed, after those that are not
 
 
 def is_streamed(run: RunFolder, trial: Trial, scene: Scene, settings: Settings) -> bool:
@@ -92,18 +90,9 @@ def _measured(trial: Trial, scene: Scene, settings: Settings) -> Json:
     found, share = spent.end(), len(ids) / len(some)
     step_s = 0.0  # where another device trains, this one does nothing but to feed it
     if make_world(settings.device).device.type == "cpu":
-        step_s = _step_seconds(trial) * steps_per_epoch(len(ids), batching_of(trial))
+        one_s = step_seconds(build_graph(trial.spec), trial.recipe, threads=trial.threads)
+        step_s = one_s * steps_per_epoch(len(ids), batching_of(trial))
     load = Load(step_s=step_s, feed_s=(found["wall"] - found["queue"]) * share, core_s=found["core"] * share)
     workers = best_workers(load, place)
     seconds = {str(n): round(seconds_with(load, n, place), 3) for n in range(place.cores + 1)}
     return {"workers": workers, "epoch_s": seconds}
-
-
-def _step_seconds(trial: Trial) -> float:
-    """Of one step of the loop, by a few of a network that is thrown away."""
-    graph, times = build_graph(trial.spec), []
-    for steps in (1, 1, 1 + PROBE_STEPS):  # the first of all makes the kernels
-        start = time.monotonic()
-        rehearse(graph, trial.recipe, steps=steps)
-        times.append(time.monotonic() - start)
-    return max(0.0, times[2] - times[1]) / PROBE_STEPS

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import get_args
 
-import torch
-
 from fireforge.base.errors import FireforgeError, lookup
 from fireforge.base.graph import Graph
 from fireforge.base.machine import usable_cores
@@ -19,7 +17,7 @@ from fireforge.jobs.folder import RunFolder
 from fireforge.jobs.pace import COMPILED_FASTER, FASTER, MANNERS, knows
 from fireforge.train.feed import steps_per_epoch
 from fireforge.train.kernels import compilable
-from fireforge.train.rehearsal import rehearsal
+from fireforge.train.rehearsal import step_seconds
 from fireforge.train.trial import batching_of
 from fireforge.train.world import make_world
 
@@ -133,20 +131,7 @@ class _Trials:
 
     def _measured(self, trial: Trial, timed: int) -> float:
         """Seconds of the fastest of some steps; one goes before."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(trial.threads if self.on_cpu else before)
-        try:
-            step = rehearsal(self._graph, trial.recipe, device=self._device)
-            step()
-            return max(min(_seconds(step) for _ in range(timed)), 1e-9)
-        finally:
-            torch.set_num_threads(before)
-
-
-def _seconds(step: object) -> float:
-    begun = time.perf_counter()
-    step()  # type: ignore[operator]
-    return time.perf_counter() - begun
+        return step_seconds(self._graph, trial.recipe, threads=trial.threads, device=self._device, timed=timed)
 
 
 def _fastest(trials: _Trials, manner: Manner) -> Json:

@@ -7,7 +7,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from fireforge.train.stream import Streamed
 from fireforge.train.task import Keeping, Task, Watch
 from fireforge.train.weights import read_weights, write_weights
 from fireforge.train.whitening import whiten
-from fireforge.train.world import World, accelerator_name, make_world
+from fireforge.train.world import accelerator_name, make_world, with_threads
 
 CHECKPOINT = "checkpoint"
 VAL_SHARE = 0.1  # of the memory that a validation part may take beside streamed pictures
@@ -88,7 +88,7 @@ def run_trial(
     every = max(1, trial.recipe.epochs // 20)
     keeping = Keeping(folder=state if keep else None, owner=trial.digest())
     watch = Watch(progress=progress, deadline=deadline or Deadline(), judge_every=every, until=until)
-    with contextlib.closing(pictures), _threads(trial.threads, world):
+    with contextlib.closing(pictures), with_threads(trial.threads, world):
         course = fit(module, task, keeping=keeping, watch=watch)
     sha256 = write_weights(weights, arrays_of(module))
     return RunRecord(
@@ -131,18 +131,6 @@ def _steps(course: Course, pictures: Ready, batching: Batching) -> dict[str, int
     each = steps_per_epoch(len(pictures.train), batching)
     done = int(course.epochs) * each + (course.part.steps if course.part else 0)
     return {"taken": done - course.left_out, "left_out": course.left_out}
-
-
-@contextlib.contextmanager
-def _threads(number: int, world: World) -> Iterator[None]:
-    """So many threads on a CPU; the caller's number is his again afterwards."""
-    before = torch.get_num_threads()
-    if world.device.type == "cpu":
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def weights_path(folder: str | Path, digest: str) -> Path:

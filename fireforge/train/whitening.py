@@ -37,7 +37,7 @@ def whiten(module: nn.Module, pictures: Source, batching: Batching) -> None:
     Source:
       Jordan 2024, section 3.2, after Page 2019 ("How to train your ResNet 8").
     """
-    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    first = first_convolution(module)
     numbers = first.weight[0].numel() if first is not None else 0
     if first is None or first.groups != 1 or first.out_channels % 2 or first.out_channels > 2 * numbers:
         begun = "no convolution" if first is None else f"{first.out_channels} filters over {numbers} numbers"
@@ -49,6 +49,11 @@ def whiten(module: nn.Module, pictures: Source, batching: Batching) -> None:
     with torch.no_grad():
         first.weight.copy_(torch.from_numpy(both.astype(np.float32)))
     first.weight.requires_grad_(False)
+
+
+def first_convolution(module: nn.Module) -> nn.Conv2d | None:
+    """The convolution that reads the pictures; None where there is none."""
+    return next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
 
 
 def patch_products(pictures: Source, batching: Batching, side: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,3 +57,23 @@ def make_world(device: str = "auto") -> World:
 def accelerator_name(world: World) -> str:
     """The name of the GPU in use, "" for none."""
     return torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else ""
+
+
+@contextlib.contextmanager
+def with_threads(number: int, world: World) -> Iterator[None]:
+    """So many threads on a CPU while this lasts; the caller's number is his again afterwards.
+
+    Args:
+      number: of threads.
+      world: where something is trained; on an accelerator nothing changes.
+
+    Yields:
+      Nothing.
+    """
+    before = torch.get_num_threads()
+    if world.device.type == "cpu":
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

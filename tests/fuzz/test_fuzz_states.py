@@ -39,6 +39,7 @@ from fireforge.train.checkpoint import load_checkpoint, save_checkpoint  # noqa:
 from fireforge.train.course import Course, Part  # noqa: E402
 from fireforge.train.ema import Ema  # noqa: E402
 from fireforge.train.optimizer import make_optimizer  # noqa: E402
+from kill.driven_train import Halved  # noqa: E402
 
 SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "0.35"))
 SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "20824"))
@@ -251,7 +252,7 @@ class KilledError(BaseException):
     """Stands for signal 9: nothing of the product may catch it, and what it would clean up stays."""
 
 
-POINTS = ("opened", "half", "written", "flushed", "replaced", "folder", "removed")
+POINTS = ("opened", "half written", "written", "flushed", "replaced", "folder", "removed")
 
 
 @contextmanager
@@ -267,29 +268,6 @@ def killed(at: tuple[int, str]) -> Iterator[None]:
             dead = True
             raise KilledError
 
-    class Stream:
-        def __init__(self, stream: Any) -> None:
-            self._stream = stream
-            with stream if at == (1 + passes["opened"], "opened") else contextlib.nullcontext():
-                point("opened")
-
-        def __enter__(self) -> Stream:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self._stream.close()
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._stream, name)
-
-        def write(self, data: bytes) -> None:
-            self._stream.write(data[: len(data) // 2])
-            self._stream.flush()
-            point("half")
-            self._stream.write(data[len(data) // 2 :])
-            self._stream.flush()
-            point("written")
-
     def then(inner: Any, name: str) -> Any:
         def call(*words: Any, **named: Any) -> Any:
             if dead and name == "removed":
@@ -301,7 +279,11 @@ def killed(at: tuple[int, str]) -> Iterator[None]:
         return call
 
     def open_(path: Path, mode: str) -> Any:
-        return Stream(open(path, mode)) if mode == "wb" else open(path, mode)
+        stream = open(path, mode)
+        if mode != "wb":
+            return stream
+        with stream if at == (1 + passes["opened"], "opened") else contextlib.nullcontext():
+            return Halved(stream, point)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "open", open_, raising=False)

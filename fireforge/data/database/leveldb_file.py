@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -104,13 +106,11 @@ class LevelDb:
         Raises:
           FireforgeError: BAD_DATABASE, NO_PACKAGE, NO_FILE or DATA_CHANGED.
         """
-        with self._lock:
-            database = self._database()
-            try:
-                with database.iterator(include_value=False, verify_checksums=True, fill_cache=False) as found:
-                    return list(found)
-            except self._errors() as error:
-                raise self._bad(error) from error
+        with (
+            self._reading() as database,
+            database.iterator(include_value=False, verify_checksums=True, fill_cache=False) as found,
+        ):
+            return list(found)
 
     def read(self, key: bytes) -> bytes:
         """The value of a key.
@@ -124,17 +124,23 @@ class LevelDb:
         Raises:
           FireforgeError: BAD_DATABASE, NO_PACKAGE, NO_FILE or DATA_CHANGED.
         """
-        with self._lock:
-            database = self._database()
-            try:
-                value = database.get(key, verify_checksums=True)
-            except self._errors() as error:
-                raise self._bad(error) from error
+        with self._reading() as database:
+            value = database.get(key, verify_checksums=True)
         if value is None:
             raise FireforgeError(
                 "BAD_DATABASE", f"no record {key[:60].decode('ascii', 'backslashreplace')}", where=self.listing.source
             )
         return bytes(value)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Any]:
+        """The open database, for one reader at a time; what it says of damage becomes an error of ours."""
+        with self._lock:
+            database = self._database()
+            try:
+                yield database
+            except self._errors() as error:
+                raise self._bad(error) from error
 
     def _database(self) -> Any:
         owner, database = self._open

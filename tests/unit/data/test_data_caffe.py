@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opening import is_whole, refused
 from source_files import datum, leveldb_of, lmdb_of, planes, png
 
 from fireforge.base.errors import FireforgeError
@@ -23,7 +24,6 @@ from fireforge.data.archive.store import FileStore, stamp_of
 from fireforge.data.database.datum import datum_of, picture_of
 from fireforge.data.database.leveldb_file import remove_folders
 from fireforge.data.database.lmdb_file import lmdb_entries
-from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 
 lmdb = pytest.importorskip("lmdb")
@@ -39,17 +39,6 @@ def pictures(count: int, height: int = 6, width: int = 5) -> np.ndarray:
 
 def records(rgb: np.ndarray, classes: int = 3) -> dict[bytes, bytes]:
     return {b"%08d_x/%d.JPEG" % (i, i): datum(planes(one), i % classes) for i, one in enumerate(rgb)}
-
-
-def refused(source: object) -> FireforgeError:
-    with pytest.raises(FireforgeError) as caught:
-        open_dataset(str(source))
-    assert "\n" not in caught.value.line()
-    return caught.value
-
-
-def is_whole(dataset: Dataset) -> bool:
-    return dataset.found == len(dataset.samples) + len(dataset.skipped)
 
 
 def state(folder: Path) -> dict[str, tuple[int, int, bytes]]:

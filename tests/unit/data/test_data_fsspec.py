@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opening import refused
 from source_files import keyed, parquet_of, png, tar
 
-from fireforge.base.errors import FireforgeError
 from fireforge.data.open import open_dataset
 from fireforge.data.remote import filesystem, transfer
 
@@ -30,13 +30,6 @@ def memory() -> Iterator[Any]:
     yield system
     system.store.clear()
     system.pseudo_dirs[:] = [""]
-
-
-def refused(url: str) -> FireforgeError:
-    with pytest.raises(FireforgeError) as caught:
-        open_dataset(url)
-    assert "\n" not in caught.value.line()
-    return caught.value
 
 
 def class_folders() -> dict[str, bytes]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opening import is_whole, refused
 from source_files import parquet_of, png
 
 from fireforge.base.errors import FireforgeError
-from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 
 pa = pytest.importorskip("pyarrow")
@@ -25,17 +25,6 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 def rows(first: int, last: int) -> list[dict[str, Any]]:
     return [{"bytes": png(i), "label": i % 2} for i in range(first, last)]
-
-
-def refused(source: object) -> FireforgeError:
-    with pytest.raises(FireforgeError) as caught:
-        open_dataset(str(source))
-    assert "\n" not in caught.value.line()
-    return caught.value
-
-
-def is_whole(dataset: Dataset) -> bool:
-    return dataset.found == len(dataset.samples) + len(dataset.skipped)
 
 
 def written(path: Path, **columns: Any) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Site, served
+from opening import refused
 from source_files import keyed, png, tar
 
 from fireforge.base.errors import FireforgeError
@@ -34,13 +35,6 @@ def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def site(**how: object) -> Site:
     return Site({"/d/x.tar": DATA, "/large": bytes(range(256)) * 4096}, **how)  # type: ignore[arg-type]
-
-
-def refused(url: str) -> FireforgeError:
-    with pytest.raises(FireforgeError) as caught:
-        open_dataset(url)
-    assert "\n" not in caught.value.line()
-    return caught.value
 
 
 def files_in(folder: Path) -> list[str]:

@@ -10,11 +10,11 @@ import resource
 from pathlib import Path
 
 import pytest
+from opening import is_whole, refused
 from source_files import keyed, png, tar
 
 from fireforge.base.errors import FireforgeError
 from fireforge.data.braces import spelt_out
-from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 
 
@@ -23,17 +23,6 @@ def shards(folder: Path) -> Path:
     for name, first in (("train-000", 0), ("train-001", 10), ("val-000", 20)):
         (folder / f"{name}.tar").write_bytes(tar(keyed(range(first, first + 10))))
     return folder
-
-
-def is_whole(dataset: Dataset) -> bool:
-    return dataset.found == len(dataset.samples) + len(dataset.skipped)
-
-
-def refused(source: object) -> FireforgeError:
-    with pytest.raises(FireforgeError) as caught:
-        open_dataset(str(source))
-    assert "\n" not in caught.value.line()
-    return caught.value
 
 
 def test_shards_of_a_folder_are_one_dataset(tmp_path: Path) -> None:

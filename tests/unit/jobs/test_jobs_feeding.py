@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_what_does_not_fit_is_streamed_by_as_many_as_a_measurement_says(
     monkeypatch.setattr(feeding, "this_machine", lambda: small)
     monkeypatch.setattr(feeding, "usable_cores", lambda: 4)
     monkeypatch.setattr(feeding, "free_bytes", lambda: 50_000)
-    monkeypatch.setattr(feeding, "_step_seconds", lambda trial: 100.0)
+    monkeypatch.setattr(feeding, "step_seconds", lambda *graph_and_recipe, threads: 100.0)
     trial, settings = trial_of(scene), Settings(device="cpu")
     with RunFolder(tmp_path) as run:
         assert feeding.is_streamed(run, trial, scene, settings)
@@ -68,7 +69,7 @@ def test_what_does_not_fit_is_streamed_by_as_many_as_a_measurement_says(
     with RunFolder(tmp_path / "slow") as run:
         slow = dataclasses.replace(scene, dataset=dataclasses.replace(scene.dataset, reader=_slow(scene)))
         monkeypatch.setattr(feeding, "PROBED", 4)
-        monkeypatch.setattr(feeding, "_step_seconds", lambda trial: 0.6)
+        monkeypatch.setattr(feeding, "step_seconds", lambda *graph_and_recipe, threads: 0.6)
         assert feeding.workers_of(run, trial, slow, settings) == 3
 
 
@@ -79,7 +80,7 @@ class _slow:  # noqa: N801
         self.read = scene.dataset.reader
 
     def __call__(self, sample: int) -> bytes | np.ndarray:
-        feeding.time.sleep(0.012)
+        time.sleep(0.012)
         return self.read(sample)
 
 
