@@ -55,7 +55,7 @@ class Recipe(Value):
       momentum: of SGD, or beta 1 of AdamW.
       weight_decay: not on biases and norms.
       warmup_epochs: linear ramp from 0, every step.
-      optimizer: "sgd" (Nesterov) or "adamw".
+      optimizer: "sgd" (Nesterov), "adamw", or "muon", SGD that turns convolutions (`fireforge.train.muon.Muon`).
       schedule: after the warm-up.
       label_smoothing: share spread over all classes (Szegedy et al. 2016).
       ema: decay of the averaged weights at each step; 0 is off.
@@ -67,6 +67,7 @@ class Recipe(Value):
       whiten: whether the first convolution starts as the whitening of its patches and is not trained
         (`fireforge.train.whitening.whiten`).
       bias_times: rate of biases, the shifts of norms too, over that of the others.
+      turn: angle in radians by which "muon" turns a convolution's kernel at the greatest rate; `lr` is for all others.
     """
 
     epochs: int
@@ -75,7 +76,7 @@ class Recipe(Value):
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup_epochs: float = 1.0
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     label_smoothing: float = 0.0
     ema: float = 0.0
@@ -85,6 +86,7 @@ class Recipe(Value):
     compile: bool = False
     whiten: bool = field(default=False, metadata=LATER)
     bias_times: float = field(default=1.0, metadata=LATER)
+    turn: float = field(default=0.06, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

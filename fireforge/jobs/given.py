@@ -18,7 +18,7 @@ SHARE = ("0 to below 1", lambda number: 0 <= number < 1)
 RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "epochs": ("1 or more", lambda number: number >= 1),
     "batch": ("1 or more", lambda number: number >= 1),
-    **dict.fromkeys(("lr", "weight_decay", "warmup_epochs", "bias_times"), ANY),
+    **dict.fromkeys(("lr", "weight_decay", "warmup_epochs", "bias_times", "turn"), ANY),
     **dict.fromkeys(("momentum", "ema", "label_smoothing", "scale"), SHARE),
     **dict.fromkeys(("shift_px", "rotate_deg", "cutout_px", "mixup", "source_px"), ANY),
     "crop_area": ("above 0, to 1", lambda number: 0 < number <= 1),

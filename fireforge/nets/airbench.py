@@ -114,3 +114,9 @@ def _stage(b: Builder, x: str, width: int, *, pool: bool, name: str, p: dict[str
 
 airbench94 = preset("airbench", {}, classes=10, input_shape=(3, 32, 32))
 airbench_small = preset("airbench", {"widths": "32,128,128", "stem_bias": False}, classes=10, input_shape=(3, 32, 32))
+airbench_medium = preset(
+    "airbench",
+    {"widths": "48,192,192", "stem_bias": False, "activation": "hard-swish"},
+    classes=10,
+    input_shape=(3, 32, 32),
+)

@@ -64,6 +64,7 @@ FILLERS: dict[str, Callable[[NetSpec], tuple[Filler, ...]]] = {
 
 # each is called as preset(classes, input_shape=(C, H, W), params={...}); all three have defaults
 NETWORKS: dict[str, Callable[..., NetSpec]] = {
+    "airbench-medium": airbench.airbench_medium,
     "airbench-small": airbench.airbench_small,
     "airbench94": airbench.airbench94,
     "alexnet": alexnet.alexnet_caffe,

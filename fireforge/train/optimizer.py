@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from fireforge.base.trial import Recipe
+from fireforge.train.muon import Muon
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW; weight decay on matrices and kernels only.
+    """SGD with Nesterov momentum, AdamW, or SGD that turns convolutions; weight decay on matrices and kernels only.
 
     Args:
       module: whose parameters are trained.
-      recipe: optimizer, lr, momentum, weight_decay and bias_times are used.
+      recipe: optimizer, lr, momentum, weight_decay, bias_times and turn are used.
 
     Returns:
       The optimizer; its rate is set anew at each step by `set_rate`. What asks for no gradient is not in it.
@@ -24,15 +27,24 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
       section 3.4, after Page 2019.
     """
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    kernels = [p for _, p in trained if p.ndim > 1]
+    turned = {name for name, p in trained if p.ndim > 2 and recipe.optimizer == "muon"}
+    kernels = [p for name, p in trained if p.ndim > 1 and name not in turned]
     quick = {name for name, p in trained if p.ndim <= 1 and recipe.bias_times != 1 and name.endswith("bias")}
     others = [p for name, p in trained if p.ndim <= 1 and name not in quick]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": kernels, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     if quick:
         biases = [p for name, p in trained if name in quick]
         groups.append({"params": biases, "weight_decay": 0.0, "times": recipe.bias_times})
+    if turned:
+        convolutions = [p for name, p in trained if name in turned]
+        groups.append({"params": convolutions, "turned": True, "times": recipe.turn / recipe.lr if recipe.lr else 0.0})
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
+    if recipe.optimizer == "muon":
+        return Muon(groups, lr=recipe.lr, momentum=recipe.momentum)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
@@ -41,7 +53,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
     Args:
       optimizer: made by `make_optimizer`.
-      rate: of all others.
+      rate: of all others; the angle of kernels that are turned grows and falls with it.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("times", 1.0)

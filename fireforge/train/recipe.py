@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -135,6 +136,25 @@ def airbench(*, epochs: int, batch: int = 512) -> Recipe:
     )
 
 
+def muon(*, epochs: int, batch: int = 512) -> Recipe:
+    """`airbench`, but convolutions are turned and the rate falls from the first step on.
+
+    Args:
+      epochs: passes over the data, some ten.
+      batch: samples an update; the rate grows with it, the angle with its root.
+
+    Returns:
+      The recipe; bfloat16, with channels last.
+
+    Source:
+      Jordan et al. 2024, "Muon", and the author's training of CIFAR-10 by it: the shape of the rate, and its size for
+      all that is no convolution. The angle and one momentum for all were chosen here, on validation.
+    """
+    plain = airbench(epochs=epochs, batch=batch)
+    turn = 0.06 * math.sqrt(batch / 512)
+    return plain.replace(optimizer="muon", lr=0.84 * batch / 1024, turn=turn, warmup_epochs=0.0)
+
+
 def small(traits: Traits, *, epochs: int) -> Recipe:
     """`small_images` for any data.
 
@@ -205,13 +225,32 @@ def race(traits: Traits, *, epochs: int) -> Recipe:
       The recipe.
     """
     batch = 256 if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32
-    recipe = airbench(epochs=epochs, batch=batch)
+    return _varied(airbench(epochs=epochs, batch=batch), traits)
+
+
+def turned(traits: Traits, *, epochs: int) -> Recipe:
+    """`muon` for any data.
+
+    Args:
+      traits: of the data.
+      epochs: passes over it.
+
+    Returns:
+      The recipe.
+    """
+    batch = 512 if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32
+    return _varied(muon(epochs=epochs, batch=batch), traits)
+
+
+def _varied(recipe: Recipe, traits: Traits) -> Recipe:
+    """Shifts by a sixteenth of the side, mirrors where they keep the class."""
     shift = max(1.0, round(traits.size_px / 16))
     return recipe.replace(augment=recipe.augment.replace(shift_px=shift, flip=traits.mirror))
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
     "airbench": race,
+    "muon": turned,
     "fitted": fitted,
     "photographs": photographs,
     "small_images": small,

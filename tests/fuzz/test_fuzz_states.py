@@ -30,6 +30,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 torch = pytest.importorskip("torch")
 
+from kill.driven_train import Halved  # noqa: E402
+
 from fireforge.base import files  # noqa: E402
 from fireforge.base.errors import FireforgeError  # noqa: E402
 from fireforge.base.journal import Entry, Journal  # noqa: E402
@@ -39,7 +41,6 @@ from fireforge.train.checkpoint import load_checkpoint, save_checkpoint  # noqa:
 from fireforge.train.course import Course, Part  # noqa: E402
 from fireforge.train.ema import Ema  # noqa: E402
 from fireforge.train.optimizer import make_optimizer  # noqa: E402
-from kill.driven_train import Halved  # noqa: E402
 
 SECONDS = float(os.environ.get("FIREFORGE_FUZZ_SECONDS", "0.35"))
 SEED = int(os.environ.get("FIREFORGE_FUZZ_SEED", "20824"))
@@ -279,7 +280,7 @@ def killed(at: tuple[int, str]) -> Iterator[None]:
         return call
 
     def open_(path: Path, mode: str) -> Any:
-        stream = open(path, mode)
+        stream = open(path, mode)  # noqa: SIM115 - a file that a kill leaves open
         if mode != "wb":
             return stream
         with stream if at == (1 + passes["opened"], "opened") else contextlib.nullcontext():

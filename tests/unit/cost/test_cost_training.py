@@ -81,7 +81,7 @@ def test_a_step_by_hand():
 
 @pytest.mark.parametrize(
     ("recipe", "states"),
-    [({"momentum": 0.0}, 0), ({}, 1), ({"optimizer": "adamw"}, 2), ({"ema": 0.99}, 1)],
+    [({"momentum": 0.0}, 0), ({}, 1), ({"optimizer": "adamw"}, 2), ({"optimizer": "muon"}, 1), ({"ema": 0.99}, 1)],
 )
 def test_optimizers_and_averages(recipe, states):
     graph = build_graph(NETWORKS["vgg-small"]())

@@ -78,7 +78,7 @@ def saved(folder: Path, epochs: int, optimizer: str = "adamw") -> dict[str, obje
     return parts
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_every_number_comes_back_and_the_next_step_is_the_same(tmp_path: Path, optimizer: str) -> None:
     parts, other = saved(tmp_path, 2, optimizer), parts_of(1, optimizer)
     assert load_checkpoint(tmp_path, owner="me", parts=other) == taken_up(course(2))

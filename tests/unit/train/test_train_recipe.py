@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from fireforge.train.recipe import MIXED_EPOCHS, RECIPES, Traits, airbench, fitted, small_images
+from fireforge.train.recipe import MIXED_EPOCHS, RECIPES, Traits, airbench, fitted, muon, small_images
+from fireforge.train.schedule import learning_rate
 
 
 @pytest.mark.parametrize("samples", [640, 1000, 1999, 2000, 9_999, 10_000, 60_000])
@@ -87,8 +88,19 @@ def test_the_recipe_of_the_race_as_in_the_paper() -> None:
     assert recipe.bias_times == 64
 
 
-def test_the_race_mirrors_and_shifts_as_the_pictures_allow() -> None:
-    law = RECIPES["airbench"]
+def test_the_race_with_turned_kernels_as_in_the_authors_training() -> None:
+    """Batches of 2,000: biases at 0.053, the last layer at 0.67 / 256^2 * 9^2, times 2,000 for a loss that is a sum."""
+    recipe = muon(epochs=8, batch=2000)
+    assert recipe.lr * recipe.bias_times == pytest.approx(0.053 * 2000, rel=0.02)
+    assert recipe.lr == pytest.approx(0.67 * (9 / 256) ** 2 * 2000, rel=0.02)
+    assert learning_rate(recipe, 0, 25) == recipe.lr
+    assert learning_rate(recipe, 100, 25) == recipe.lr / 2
+    assert muon(epochs=8, batch=512).turn == muon(epochs=8, batch=2048).turn / 2 == 0.06
+
+
+@pytest.mark.parametrize("name", ["airbench", "muon"])
+def test_the_race_mirrors_and_shifts_as_the_pictures_allow(name: str) -> None:
+    law = RECIPES[name]
     assert law(traits(size_px=32, samples=50_000), epochs=9).augment == airbench(epochs=9).augment
     assert not law(traits(mirror=False), epochs=9).augment.flip
     assert law(traits(size_px=8), epochs=9).augment.shift_px == 1

@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(make_trial: M
     assert run(make_trial(seed=1), tmp_path / "c").weights_sha256 != first.weights_sha256
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 @pytest.mark.parametrize("how", ["deadline", "exception"])
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_training_goes_on_to_the_same_bits(
