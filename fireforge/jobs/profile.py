@@ -36,7 +36,7 @@ ANCHOR = "resnet-20"
 NAMED_EVERY = 4  # drawn networks to one with a name
 # a name and the side of the picture, 0 for its own; what holds kinds of kernels that no space draws comes first
 NAMED = (
-    ("airbench-small", 32),  # a norm behind a pool, which no convolution takes in
+    *(("airbench-small", 32), ("airbench-medium", 32)),  # a norm behind a pool, which no convolution takes in
     *(("mobilenet-v3-small", 0), ("shufflenet-v2-1.0", 0), ("regnety-200mf", 0), ("resnext-50-32x4d", 96)),
     *(("regnetx-1.6gf", 112), ("googlenet", 112), ("regnetx-800mf", 112), ("cifar-resnet-20", 0)),
     *(("squeezenet-1.1", 0), ("resnext-small", 0), ("mobilenet-v2", 0)),
