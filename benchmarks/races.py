@@ -115,6 +115,7 @@ def told(rows: list[dict[str, Any]], asked: argparse.Namespace) -> list[str]:
     if asked.device == "cpu":
         verdict = "yes" if scores.mean() >= REQUIRED else "NO"
         whole = asked.budget == BUDGET_S and asked.part == "test" and not asked.pictures and len(rows) >= RUNS
+        whole = whole and not rows[0]["setup"]["changes"] and not rows[0]["setup"]["data"]
         lines.append(
             f"required: {REQUIRED:.0%}: {verdict}" if whole else "reduced: not the run that the claim is about"
         )

@@ -3,15 +3,16 @@
 
     FIREFORGE_DATA=... python benchmarks/time_to_accuracy.py --minutes 40 --out bench-accuracy
     FIREFORGE_DATA=... python benchmarks/time_to_accuracy.py --part validation --budget 120 --seeds 1
-    FIREFORGE_DATA=... python benchmarks/time_to_accuracy.py --device cuda --target 94 --runs 10
+    python benchmarks/time_to_accuracy.py --device cuda --target 94 --runs 10 --data cifar-10-binary.tar.gz
 
 On a CPU each run is a process of its own. What counts is the processor time of all its threads from its first
 instruction on: Python, torch, decoding the training pictures, whitening, training, and the norms' statistics. The
 budget is a deadline, too: a training that has not come to its end by then is cut and called so. The test part is read
 and looked at once, after that; it does not count. `--part validation` trains on 45,000 pictures and looks at the other
-5,000 instead: choices were made so. Each run is a line of runs.jsonl in the folder; the script resumes from it.
-Any other budget, and fewer runs or pictures, are called reduced. The pictures are JPEG files of 32 px: a ResNet-20 that
-has 91.7 % on the originals has 80 % on them, so that accuracies are not those of papers.
+5,000 instead: choices were made so, by `--change`. Each run is a line of runs.jsonl in the folder; the script resumes
+from it. Any other budget, other or fewer pictures and fewer runs are called reduced. Without `--data` the pictures are
+JPEG files of 32 px: a ResNet-20 that has 91.7 % on the originals has 80 % on them, so that accuracies are not those of
+papers.
 
 On a CUDA device all pictures, the order excepted, and the variation live on the device. A first training of one epoch
 warms it up and does not count; then each run trains for a fixed number of epochs, and its time is that of
@@ -22,41 +23,41 @@ weights. The mean accuracy over the runs is held against the target.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fireforge.base.deadline import Deadline
 from fireforge.base.files import make_folder
 from fireforge.base.preprocess import ImageSteps, Preprocess
-from fireforge.base.trial import DataRef, Recipe, Trial
+from fireforge.base.spec import NetSpec
+from fireforge.base.trial import Augment, DataRef, Recipe, Trial
 from fireforge.base.value import Value, sha256_of
+from fireforge.nets.airbench import DEFAULTS
 from fireforge.nets.families import NETWORKS
 from fireforge.train.recipe import airbench, muon
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests load this file by its path
+from race_pictures import JPEGS, SIDE_PX, Rows, parts_of, test_part
 from races import BUDGET_S, Maker, runs_of, told
 
-DATA = "cifar10_jpegbytes.npz"  # pictures as JPEG: accuracies lie slightly below those on the originals
-HELD_OUT = 5_000  # pictures of the training part that choices are made on
 EPOCHS = {"cpu": 0, "cuda": 10}  # as many as the budget pays for; those of the paper
 BATCH = {"cpu": 512, "cuda": 1024}
 NETS = {"cpu": "airbench-medium", "cuda": "airbench94"}
-RECIPES = {"cpu": muon, "cuda": airbench}  # on accelerators that of the paper, whose times are in print
+RECIPES = {"muon": muon, "airbench": airbench}
+RECIPE = {"cpu": "muon", "cuda": "airbench"}  # on accelerators that of the paper, whose times are in print
 TIMED = 8  # steps from which a run's epochs follow
 FEEDING = 1.05  # a training step with its pictures over one without, and some room: a training that is cut is a bad one
-FINISH_S = 6.0  # whitening, the norms' statistics, writing
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # pixels, labels and ids of pictures
+FINISH_S = 6.0  # whitening and ENDING_S
+ENDING_S = 5.0  # the norms' statistics and writing, when the budget's end has cut a training, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,9 @@ class Setup(Value):
       precision: of the recipe.
       law: digest of network and recipe, so that runs of others are not taken up.
       pictures: of the training part, the first ones in an order drawn once; 0 for all.
+      recipe: of RECIPES.
+      changes: "name=value" each, of a parameter of the network, a field of the recipe or one of its variation.
+      data: anything that fireforge opens; "" for the JPEG files in the folder of the data.
     """
 
     net: str
@@ -88,6 +92,9 @@ class Setup(Value):
     precision: str = "bfloat16"
     law: str = ""
     pictures: int = 0
+    recipe: str = "muon"
+    changes: tuple[str, ...] = ()
+    data: str = ""
 
 
 class CpuDeadline(Deadline):
@@ -98,37 +105,34 @@ class CpuDeadline(Deadline):
         return time.process_time()
 
 
-def decoded(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 (N, 3, 32, 32) and labels int64 (N,) of a part of the file."""
-    folder = os.environ.get("FIREFORGE_DATA")
-    if not folder:
-        sys.exit("FIREFORGE_DATA must name the folder of the data")
-    packed = np.load(Path(folder) / DATA, allow_pickle=False)
-    data, ends, labels = packed[f"jpeg_{part}"].tobytes(), packed[f"offsets_{part}"], packed[f"y_{part}"]
-    pixels = np.empty((len(labels), 3, 32, 32), np.uint8)
-    for row in range(len(labels)):
-        picture = Image.open(io.BytesIO(data[ends[row] : ends[row + 1]])).convert("RGB")
-        pixels[row] = np.asarray(picture).transpose(2, 0, 1)
-    return pixels, labels.astype(np.int64)
+def changes_of(setup: Setup) -> dict[str, Any]:
+    """Name to value; numbers, truths and words as JSON has them, all else is a word."""
+    found = {}
+    for change in setup.changes:
+        name, _, text = change.partition("=")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    known = {*DEFAULTS, *(one.name for kind in (Recipe, Augment) for one in fields(kind))}
+    if found.keys() - known:
+        sys.exit(f"--change {', '.join(sorted(found.keys() - known))}; known: {', '.join(sorted(known))}")
+    return found
 
 
-def parts_of(setup: Setup) -> tuple[Rows, Rows | None]:
-    """Pixels, labels and ids to train on, and those to look at where they come from the training part."""
-    pixels, labels = decoded("train")
-    order = np.random.default_rng(123).permutation(len(labels))
-    looked = np.sort(order[:HELD_OUT]) if setup.part == "validation" else order[:0]
-    trained = np.sort(order[len(looked) :][: setup.pictures or None])
-    if len(trained) == len(labels):
-        return (pixels, labels, trained), None
-    return (pixels[trained], labels[trained], trained), (pixels[looked], labels[looked], looked) if len(
-        looked
-    ) else None
+def spec_of(setup: Setup) -> NetSpec:
+    """The network."""
+    params = {name: value for name, value in changes_of(setup).items() if name in DEFAULTS}
+    return NETWORKS[setup.net](10, params=params)
 
 
 def recipe_of(setup: Setup, epochs: int) -> Recipe:
     """How a setup's network is trained."""
-    law = RECIPES["cpu" if setup.device == "cpu" else "cuda"]
-    return Recipe.from_json({**law(epochs=epochs, batch=setup.batch).to_json(), "precision": setup.precision})
+    plain = RECIPES[setup.recipe](epochs=epochs, batch=setup.batch).replace(precision=setup.precision).to_json()
+    for name, value in changes_of(setup).items():
+        if name not in DEFAULTS:
+            (plain["augment"] if name in plain["augment"] else plain)[name] = value
+    return Recipe.from_json(plain)
 
 
 def trial_of(setup: Setup, pixels: np.ndarray, *, epochs: int) -> Trial:
@@ -137,11 +141,11 @@ def trial_of(setup: Setup, pixels: np.ndarray, *, epochs: int) -> Trial:
     shares = [np.bincount(pixels[:, channel].reshape(-1), minlength=256) / pixels[:, 0].size for channel in range(3)]
     mean = tuple(float(share @ values) for share in shares)
     std = tuple(float(np.sqrt(share @ (values - m) ** 2)) for share, m in zip(shares, mean))
-    steps = ImageSteps(channels=3, resize=None, crop=(32, 32), mean=mean, std=std)
+    steps = ImageSteps(channels=3, resize=None, crop=(SIDE_PX, SIDE_PX), mean=mean, std=std)
     return Trial(
-        spec=NETWORKS[setup.net](10),
+        spec=spec_of(setup),
         recipe=recipe_of(setup, epochs),
-        data=DataRef(source=DATA),
+        data=DataRef(source=setup.data or JPEGS),
         preprocess=Preprocess(image=steps),
         seed=setup.seed,
         threads=setup.threads,
@@ -163,7 +167,7 @@ def run_alone(setup: Setup) -> dict[str, Any]:
 
     torch.set_num_threads(setup.threads)
     began = time.process_time(), time.monotonic()
-    rows, looked = parts_of(setup)
+    rows, looked = parts_of(setup.part, data=setup.data, pictures=setup.pictures)
     decoded_at = time.process_time()
     found = run_one(setup, rows, looked)
     return {
@@ -196,12 +200,12 @@ def run_one(setup: Setup, rows: Rows, looked: Rows | None, *, resident: bool = F
     held = torch.from_numpy(rows[0]).to(setup.device) if resident else rows[0]
     nothing = Pictures(pixels=rows[0][:0], labels=rows[1][:0], ids=rows[2][:0])
     ready = Ready(train=Pictures(pixels=held, labels=rows[1], ids=rows[2]), val=nothing)
-    deadline = CpuDeadline(setup.budget_s) if setup.budget_s else Deadline()
+    deadline = CpuDeadline(setup.budget_s - ENDING_S) if setup.budget_s else Deadline()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         record = run_trial(trial, folder=folder, ready=ready, device=setup.device, deadline=deadline, keep=False)
         cpu_s, ended = time.process_time(), time.monotonic()
-        found = look(trial, Path(folder) / record.weights, looked or _test(), device=setup.device)
+        found = look(trial, Path(folder) / record.weights, looked or test_part(setup.data), device=setup.device)
     done = record.metrics["train/epoch"][-1]
     return {
         **found,
@@ -217,17 +221,12 @@ def run_one(setup: Setup, rows: Rows, looked: Rows | None, *, resident: bool = F
     }
 
 
-def _test() -> Rows:
-    pixels, labels = decoded("test")
-    return pixels, labels, np.arange(len(labels))
-
-
 def affordable(setup: Setup, count: int) -> int:
     """Epochs that what is left of the budget pays for, by timed steps, which count."""
     from fireforge.nets.families import build_graph
     from fireforge.train.rehearsal import rehearsal
 
-    step = rehearsal(build_graph(NETWORKS[setup.net](10)), recipe_of(setup, 1))
+    step = rehearsal(build_graph(spec_of(setup)), recipe_of(setup, 1))
     step()  # kernels are chosen at the first one
     start = time.process_time()
     for _ in range(TIMED):
@@ -280,7 +279,7 @@ def on_cuda() -> Maker:
 
     def make(setup: Setup) -> dict[str, Any]:
         if not kept:
-            kept["parts"] = parts_of(setup)
+            kept["parts"] = parts_of(setup.part, data=setup.data, pictures=setup.pictures)
             run_one(setup.replace(epochs=1), *kept["parts"], resident=True)
         return run_one(setup, *kept["parts"], resident=True)
 
@@ -300,8 +299,11 @@ def setups_of(asked: argparse.Namespace) -> list[Setup]:
         budget_s=asked.budget if kind == "cpu" else 0.0,
         precision=asked.precision,
         pictures=asked.pictures,
+        recipe=asked.recipe or RECIPE[kind],
+        changes=tuple(asked.change),
+        data=asked.data,
     )
-    law = sha256_of([NETWORKS[plain.net](10).to_json(), recipe_of(plain, 1).to_json()])
+    law = sha256_of([spec_of(plain).to_json(), recipe_of(plain, 1).to_json()])
     return [plain.replace(seed=seed, law=law) for seed in range(asked.seeds if kind == "cpu" else asked.runs)]
 
 
@@ -315,6 +317,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="0: as the budget allows; on CUDA those of the paper")
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--net", default="", help="of NETWORKS")
+    parser.add_argument("--data", default="", help="CIFAR-10 as you have it, such as cifar-10-binary.tar.gz")
+    parser.add_argument("--recipe", choices=RECIPES, default="", help="muon on a CPU, on CUDA that of the paper")
+    parser.add_argument(
+        "--change", action="append", default=[], help="such as turn=0.09 or widths=64,256,256; repeatable"
+    )
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--pictures", type=int, default=0, help="of the training part; 0 for all")
     parser.add_argument("--target", type=float, default=94.0, help="percent, with --device cuda")

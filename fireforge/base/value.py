@@ -115,7 +115,7 @@ def _from_plain(hint: Any, data: Json, where: str) -> Any:
     if origin in (Union, types.UnionType):
         return _from_union(hint, data, where)
     if origin is typing.Literal:
-        return _expect(data in typing.get_args(hint), data, hint, where)
+        return _expect(data in typing.get_args(hint), data, ", ".join(map(str, typing.get_args(hint))), where)
     if origin is tuple:
         return _from_tuple(hint, data, where)
     if origin is dict:
@@ -174,5 +174,7 @@ def _from_union(hint: Any, data: Json, where: str) -> Any:
 
 def _expect(good: bool, data: Json, hint: Any, where: str) -> Any:
     if not good:
-        raise FireforgeError("BAD_JSON", f"got {str(data)[:80]!r}", where=where, allowed=str(hint))
+        raise FireforgeError(
+            "BAD_JSON", f"got {str(data)[:80]!r}", where=where, allowed=getattr(hint, "__name__", str(hint))
+        )
     return data

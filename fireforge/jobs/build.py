@@ -101,7 +101,7 @@ def build(
     taken = RunFolder(folder).entry("earlier") is not None
     earlier = past_of("" if taken else wish.earlier, folder)
     start = Deadline(seconds, used=used_s)
-    scene = look(str(data), seed=wish.seed, image_size=wish.image_size, cache=folder / CACHE)
+    scene = look(str(data), seed=wish.seed, image_size=wish.image_size, cache=folder / CACHE, progress=progress)
     if replay is not None:
         same_data(replay, scene)
     with RunFolder(folder, replay=replay) as run:

@@ -50,7 +50,9 @@ def with_recipe(settings: Settings) -> Settings:
     try:
         given = Recipe.from_json(plain)
     except FireforgeError as error:
-        raise FireforgeError(error.code, error.what, where=settings.recipe, allowed=error.allowed) from error
+        name = error.where.removeprefix("Recipe").removeprefix(".")  # of the field
+        what = f"{name}: {error.what}" if name else error.what
+        raise FireforgeError(error.code, what, where=settings.recipe, allowed=error.allowed) from error
     _check(given, settings.recipe)
     _check(given.augment, settings.recipe)
     return settings.replace(recipe="", given=given)

@@ -19,7 +19,7 @@ from fireforge.base.errors import FireforgeError
 from fireforge.base.machine import usable_cores
 from fireforge.base.pixels import encode_png, open_picture, to_channels
 from fireforge.base.preprocess import ImageSteps, Preprocess
-from fireforge.base.progress import Progress, silent
+from fireforge.base.progress import Progress, Update, silent
 from fireforge.base.trial import DataRef
 from fireforge.data.cache import PictureCache
 from fireforge.data.check import drop_broken, lost_pictures
@@ -40,6 +40,7 @@ SMALL_PX = 64  # pictures up to this side are taken as they are
 FIRST_PX = 64  # and larger ones are first looked at in this size
 DECODE_S = 0.003  # of one core for a picture of a camera, at each size that is tried ...
 DECODE_SHARE = 0.1  # ... in this share of the search's time
+LONG = 5_000  # pictures whose looking through takes long enough to be shown
 MOST_LOST = 0.05  # share of unusable files above which a build stops before it starts
 
 
@@ -145,14 +146,14 @@ def look(
       image_size: side of the network's input in px; None to choose by the pictures.
       known: preprocessing that was chosen before.
       cache: folder where pictures that are made ready are kept; None for none.
-      progress: told how much of a URL's data is there.
+      progress: told how much of a URL's data is there, how many pictures were looked through, and what is left out.
 
     Returns:
       The scene; test pictures are not touched.
     """
     opened = open_dataset(source, progress=progress)
-    dataset = drop_broken(opened)
-    _check_losses(opened, dataset)
+    dataset = drop_broken(opened, progress=progress if len(opened.samples) >= LONG else silent)
+    _check_losses(opened, dataset, progress)
     judged = min(VAL_SHARE, VAL_MOST / max(1, len(dataset.samples)))
     ref = DataRef(source=shown(source), sha256=dataset.sha256, seed=seed, val_share=round(judged, 6))
     parts = split(dataset, ref)
@@ -219,22 +220,26 @@ def _side_px(dataset: Dataset, ids: np.ndarray) -> int:
     return min(int(np.median([min(item.height_px, item.width_px) for item in looks])), MOST_PX)
 
 
-def _check_losses(opened: Dataset, dataset: Dataset) -> None:
-    """Pictures that cannot be decoded count; files that are no pictures, such as a README, do not."""
+def _check_losses(opened: Dataset, dataset: Dataset, progress: Progress) -> None:
+    """Pictures that cannot be decoded count and are told; files that are no pictures, such as a README, do not."""
     pictures = lost_pictures(dataset.skipped)
     lost = max(len(pictures), len(opened.samples) - len(dataset.samples))
+    if not lost:
+        return
+    first = (pictures or dataset.skipped)[0]
+    codes = Counter(item.code for item in pictures or dataset.skipped).most_common()
+    reasons = ", ".join(f"{count:,} {code}" for code, count in codes)
+    what = f"{lost:,} of {lost + len(dataset.samples):,} pictures cannot be used: {reasons}"
+    told = f"{what}; the first is {first.name} ({first.reason})"
     if lost > MOST_LOST * (lost + len(dataset.samples)):
-        first = (pictures or dataset.skipped)[0]
-        codes = Counter(item.code for item in pictures or dataset.skipped).most_common()
-        reasons = ", ".join(f"{count} {code}" for code, count in codes)
-        what = f"{lost} of {lost + len(dataset.samples)} pictures cannot be used: {reasons}"
         raise FireforgeError(
             "TOO_MANY_BAD",
-            f"{what}; the first is {first.name} ({first.reason})",
+            told,
             where=dataset.source,
             allowed=f"up to {MOST_LOST:.0%}",
             do="fireforge inspect lists them all",
         )
+    progress(Update(stage="data", note=f"{told}; fireforge inspect lists them all", lasting=True))
 
 
 def describe(scene: Scene) -> DataCard:

@@ -116,7 +116,7 @@ airbench94 = preset("airbench", {}, classes=10, input_shape=(3, 32, 32))
 airbench_small = preset("airbench", {"widths": "32,128,128", "stem_bias": False}, classes=10, input_shape=(3, 32, 32))
 airbench_medium = preset(
     "airbench",
-    {"widths": "48,192,192", "stem_bias": False, "activation": "hard-swish"},
+    {"widths": "48,160,160", "convs": 3, "residual": True, "stem_bias": False, "activation": "hard-swish"},
     classes=10,
     input_shape=(3, 32, 32),
 )

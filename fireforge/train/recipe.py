@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fireforge.base.trial import Augment, Recipe
 
@@ -137,7 +138,7 @@ def airbench(*, epochs: int, batch: int = 512) -> Recipe:
 
 
 def muon(*, epochs: int, batch: int = 512) -> Recipe:
-    """`airbench`, but convolutions are turned and the rate falls from the first step on.
+    """`airbench`, but convolutions are turned, the rate falls from the first step on, and weights are averaged.
 
     Args:
       epochs: passes over the data, some ten.
@@ -148,11 +149,11 @@ def muon(*, epochs: int, batch: int = 512) -> Recipe:
 
     Source:
       Jordan et al. 2024, "Muon", and the author's training of CIFAR-10 by it: the shape of the rate, and its size for
-      all that is no convolution. The angle and one momentum for all were chosen here, on validation.
+      all that is no convolution. The angle, the average and one momentum for all were chosen here, on validation.
     """
     plain = airbench(epochs=epochs, batch=batch)
     turn = 0.06 * math.sqrt(batch / 512)
-    return plain.replace(optimizer="muon", lr=0.84 * batch / 1024, turn=turn, warmup_epochs=0.0)
+    return plain.replace(optimizer="muon", lr=0.84 * batch / 1024, turn=turn, warmup_epochs=0.0, ema=0.99)
 
 
 def small(traits: Traits, *, epochs: int) -> Recipe:
@@ -214,43 +215,26 @@ def photographs(traits: Traits, *, epochs: int) -> Recipe:
     )
 
 
-def race(traits: Traits, *, epochs: int) -> Recipe:
-    """`airbench` for any data.
+def race(law: Callable[..., Recipe], batch: int, traits: Traits, *, epochs: int) -> Recipe:
+    """`airbench` or `muon` for any data: shifts by a sixteenth of the side, mirrors where they keep the class.
 
     Args:
+      law: one of the two.
+      batch: samples an update where there are 10,000 or more.
       traits: of the data.
       epochs: passes over it.
 
     Returns:
       The recipe.
     """
-    batch = 256 if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32
-    return _varied(airbench(epochs=epochs, batch=batch), traits)
-
-
-def turned(traits: Traits, *, epochs: int) -> Recipe:
-    """`muon` for any data.
-
-    Args:
-      traits: of the data.
-      epochs: passes over it.
-
-    Returns:
-      The recipe.
-    """
-    batch = 512 if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32
-    return _varied(muon(epochs=epochs, batch=batch), traits)
-
-
-def _varied(recipe: Recipe, traits: Traits) -> Recipe:
-    """Shifts by a sixteenth of the side, mirrors where they keep the class."""
+    recipe = law(epochs=epochs, batch=batch if traits.samples >= 10_000 else 64 if traits.samples >= 1_000 else 32)
     shift = max(1.0, round(traits.size_px / 16))
     return recipe.replace(augment=recipe.augment.replace(shift_px=shift, flip=traits.mirror))
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
-    "airbench": race,
-    "muon": turned,
+    "airbench": partial(race, airbench, 256),
+    "muon": partial(race, muon, 512),
     "fitted": fitted,
     "photographs": photographs,
     "small_images": small,

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from fireforge.base.errors import FireforgeError
@@ -76,9 +75,10 @@ class Renderer:
         self._read: Callable[[int], Content] = read.picture if mapped else read  # type: ignore[attr-defined]
         self._steps = steps
         self._jpeg: FastJpeg | None = None
+        self._room = np.empty((*steps.crop, steps.channels), np.uint8)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle support: the decoder stays here."""
+        """Pickle support: the decoder and its room stay here."""
         return (Renderer, (self._reader, self._steps))
 
     def fill(self, out: np.ndarray, ids: np.ndarray, take: Take, lap: Lap) -> None:
@@ -125,13 +125,21 @@ class Renderer:
     def _cut(self, pixels: np.ndarray, box: Box, mirrored: bool) -> np.ndarray:
         """A window in the size of the input, uint8 (C, H, W) in the order of channels that is wanted."""
         top, left, high, wide = box
-        cut = pixels[top : top + high, left : left + wide].transpose(2, 0, 1)
+        window = pixels[top : top + high, left : left + wide]
         if (high, wide) != self._steps.crop:
-            small = F.interpolate(_tensor(cut)[None], self._steps.crop, mode="bilinear", antialias=True)[0]
-            cut = (small.flip(2) if mirrored else small).numpy()
-        elif mirrored:
-            cut = cut[:, :, ::-1]
+            window = self._resized(window)
+        cut = (window[:, ::-1] if mirrored else window).transpose(2, 0, 1)
         return cut[::-1] if self._steps.order == "BGR" else cut
+
+    def _resized(self, window: np.ndarray) -> np.ndarray:
+        """Pixels (H, W, C) in the size of the input, bilinear with antialias; overwritten by the next call.
+
+        The numbers are those of `torch.nn.functional.interpolate`, which makes another layout of them on the way: with
+        room that is laid out as the pixels are, the kernel takes six tenths of the time.
+        """
+        source, out = (torch.from_numpy(array[None]).permute(0, 3, 1, 2) for array in (window.copy(), self._room))
+        torch.ops.aten._upsample_bilinear2d_aa.out(source, self._steps.crop, False, None, None, out=out)
+        return self._room
 
     def _is_ready(self, content: Content) -> bool:
         """Whether a stored picture needs nothing but to be cut."""
@@ -195,11 +203,6 @@ class Spent:
         """All of it."""
         core, queue = time.thread_time() - self._core, waited_for_core() - self._queue
         return {**self.seconds, "wall": time.perf_counter() - self._first, "core": core, "queue": queue}
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    """A tensor of an array; one that may not be written to, such as a mapped file, is copied."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _shares(take: Take, ids: np.ndarray) -> list[tuple[float, ...]] | None:

@@ -20,7 +20,7 @@ from fireforge.train.render import LostPicture, Renderer, Spent, Take
 from fireforge.train.stopwatch import Stopwatch
 
 AHEAD = 2  # batches that are rendered while another one is in use
-LEAST_PIECE, MOST_PIECE = 4, 32  # pictures of a batch that a worker takes at once
+LEAST_PIECE, MOST_PIECE = 4, 64  # pictures of a batch that a worker takes at once
 ROOM = 256  # pictures of the batches that there is room for at least: validation takes so many
 
 

@@ -42,7 +42,8 @@ def whiten(module: nn.Module, pictures: Source, batching: Batching) -> None:
     if first is None or first.groups != 1 or first.out_channels % 2 or first.out_channels > 2 * numbers:
         begun = "no convolution" if first is None else f"{first.out_channels} filters over {numbers} numbers"
         what = f"a network that begins with {begun} cannot whiten"
-        raise FireforgeError("BAD_SPEC", what, allowed=f"an even number of filters, at most {2 * numbers}")
+        allowed = f"an even number of filters, at most {2 * numbers}"
+        raise FireforgeError("BAD_SPEC", what, allowed=allowed, do="such as airbench-small, or a recipe without whiten")
     side = (int(first.kernel_size[0]), int(first.kernel_size[1]))
     filters = directions(patch_products(pictures, batching, side))[: first.out_channels // 2]
     both = np.concatenate([filters, -filters]).reshape(first.weight.shape)

@@ -141,6 +141,7 @@ def test_members_are_named_on_their_room_s_page() -> None:
 def test_networks_are_listed_with_what_is_counted_and_printed() -> None:
     table = rows("nets.md", "## Networks")
     assert [row[0] for row in table] == [f"`{name}`" for name in NETWORKS]
+    assert f"\n{len(NETWORKS)} networks by name" in (DOCS.parent / "README.md").read_text()
     for (name, preset), (_, shape, classes, params, gmacs, shares) in zip(NETWORKS.items(), table):
         spec, printed = preset(), PUBLISHED.get(name)
         cost = count(build_graph(spec))

@@ -258,10 +258,13 @@ def _read(root: str, files: tuple[_File, ...], sample_id: int) -> bytes:
     file = files[sample_id]
     path = os.path.join(root, file.path)
     try:
-        with open(os.open(path, READ_FLAGS), "rb", buffering=0) as stream:  # one call for all of it is faster
-            state = os.fstat(stream.fileno())
+        stream = os.open(path, READ_FLAGS)  # without a file object, which is a third of the time
+        try:
+            state = os.fstat(stream)
             same = (state.st_size, state.st_mtime_ns) == (file.size_bytes, file.changed_ns)
-            data = stream.read(file.size_bytes + 1) if same and stat.S_ISREG(state.st_mode) else b""
+            data = os.read(stream, file.size_bytes + 1) if same and stat.S_ISREG(state.st_mode) else b""
+        finally:
+            os.close(stream)
     except OSError as error:
         raise FireforgeError("NO_FILE", error.strerror or "cannot be read", where=_printable(path)) from error
     if len(data) != file.size_bytes:

@@ -107,6 +107,20 @@ def test_validation_takes_a_share_of_little_data_and_so_many_of_much(tmp_path: P
     assert look(str(tmp_path / "b.npz"), seed=0).ref.val_share == pytest.approx(5_000 / 60_000, abs=1e-6)
 
 
+def test_a_picture_that_is_left_out_is_told_once_and_a_file_that_is_none_is_not(tmp_path: Path) -> None:
+    data, told = Path(folder(tmp_path / "data", 40, 40, count=20)), []
+    (data / "README.txt").write_text("forty pictures of two kinds")
+    look(str(data), seed=0, progress=told.append)
+    assert not [update for update in told if update.lasting]
+    broken = sorted(data.rglob("*.png"))[0]
+    broken.write_bytes(broken.read_bytes()[:60])
+    look(str(data), seed=0, progress=told.append)
+    (note,) = [update.note for update in told if update.lasting]
+    assert note.startswith("1 of 40 pictures cannot be used: 1 IMG_CORRUPT; the first is ")
+    assert broken.name in note
+    assert note.endswith("; fireforge inspect lists them all")
+
+
 def test_ten_pictures_in_all_make_a_scene_and_too_few_are_told(tmp_path: Path) -> None:
     scene = look(folder(tmp_path / "ten", 30, 30, count=5), seed=0)
     assert {name: len(scene.part(name)) for name in ("train", "val", "test")} == {"train": 6, "val": 2, "test": 2}

@@ -30,6 +30,13 @@ def test_parameters_and_macs_by_hand():
     assert cost.macs == 12 * 24 * 31**2 + sum(w * side**2 for w, (_, _, side) in zip(weights, convs)) + 2560
 
 
+def test_the_one_for_600_processor_seconds_by_hand():
+    convs = [(24, 48, 31), (48, 48, 15), (48, 48, 15), (48, 160, 15), *[(160, 160, 7)] * 3, *[(160, 160, 3)] * 2]
+    cost, weights = count(build_graph(NETWORKS["airbench-medium"]())), [9 * read * made for read, made, _ in convs]
+    assert cost.params == 12 * 24 + sum(weights) + 2 * 3 * (48 + 160 + 160) + 1600 == 1_277_056
+    assert cost.macs == 12 * 24 * 31**2 + sum(w * side**2 for w, (_, _, side) in zip(weights, convs)) + 1600
+
+
 def test_layers_in_the_papers_order():
     kinds = [node.op for node in graph_of(widths="8").nodes]
     stage = ["Conv", "MaxPool", "BatchNormalization", "Relu", "Conv", "BatchNormalization", "Relu"]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fireforge.base.errors import FireforgeError
@@ -25,9 +26,11 @@ from fireforge.base.trial import Augment
 from fireforge.data.dataset import Dataset
 from fireforge.data.open import open_dataset
 from fireforge.train import hands as hands_module
-from fireforge.train import leader
+from fireforge.train import leader, render
+from fireforge.train.augment import Moment
 from fireforge.train.feed import Batching, batches
 from fireforge.train.hands import Hands
+from fireforge.train.render import Renderer, Take
 from fireforge.train.stopwatch import Stopwatch
 from fireforge.train.stream import Streamed
 from fireforge.train.world import make_world
@@ -202,6 +205,26 @@ def test_crops_are_those_of_pillow_within_a_level_of_255(data: Dataset) -> None:
         wanted = wanted[:, :, ::-1] if mirrored[sample] else wanted
         if high < 48 and wide < 48:  # larger windows come from a smaller decoded picture
             assert np.abs(wanted.astype(int) - found[sample].numpy()).max() <= 1
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR", "L"])
+@pytest.mark.parametrize("size", [(20, 28), (200, 200), (7, 300)])
+def test_crops_have_the_bits_of_torchs_interpolation(order: str, size: tuple[int, int]) -> None:
+    channels = 1 if order == "L" else 3
+    steps = dataclasses.replace(STEPS, channels=channels, order=order, mean=(1.0,) * channels, std=(1.0,) * channels)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, *size, channels)).astype(np.uint8)
+    pixels.setflags(write=False)  # as those of a mapped file
+    take = Take(seed=3, epoch=1, augment=CROPS)
+    out = np.zeros((8, channels, 24, 24), np.uint8)
+    Renderer(pixels.__getitem__, steps).fill(out, np.arange(8), take, lambda stage: None)
+    mirrored = Moment(seed=3, epoch=1, ids=np.arange(8)).mirrored().tolist()
+    assert len(set(mirrored)) == 2
+    for picture, share, mirror, found in zip(pixels, render._shares(take, np.arange(8)), mirrored, out):
+        top, left, high, wide = render._box(share, size)
+        window = torch.from_numpy(picture[top : top + high, left : left + wide].copy()).permute(2, 0, 1)
+        wanted = torch.nn.functional.interpolate(window[None], (24, 24), mode="bilinear", antialias=True)[0]
+        wanted = wanted.flip(2) if mirror else wanted
+        np.testing.assert_array_equal(found, (wanted.flip(0) if order == "BGR" else wanted).numpy())
 
 
 def test_nothing_is_left_when_the_workers_end(data: Dataset, two: Streamed) -> None:
