@@ -8,11 +8,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 from fireforge.base.errors import Exit, FireforgeError
 from fireforge.base.value import Json, json_bytes
+
+LEFT = re.compile(r"\..+\.([1-9][0-9]{0,8})\.(?:tmp|probe)")  # names of files that are gone but for a kill
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
@@ -45,6 +48,30 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
         with contextlib.suppress(OSError):  # after a success there is none, and the first error is the one to tell
             temporary.unlink()
     return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `write_bytes` and `prove_writable` left in a folder and below it when their process was killed.
+
+    Args:
+      folder: in which no other machine's process writes.
+    """
+    for path in folder.rglob(".*"):
+        left = LEFT.fullmatch(path.name)
+        if left and not _lives(int(left[1])):
+            with contextlib.suppress(OSError):  # it does no harm where it stays
+                path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: str | Path, text: str) -> Path:

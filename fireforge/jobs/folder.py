@@ -14,7 +14,7 @@ from pathlib import Path
 from fireforge.base.answer import Answer
 from fireforge.base.choice import Choice
 from fireforge.base.errors import Exit, FireforgeError
-from fireforge.base.files import cannot_write, make_folder
+from fireforge.base.files import cannot_write, make_folder, sweep
 from fireforge.base.journal import Entry, Journal
 from fireforge.base.record import RunRecord
 from fireforge.base.value import Json, canonical_json
@@ -173,7 +173,10 @@ class RunFolder:
         return made[name]
 
     def __enter__(self) -> RunFolder:
-        """Make the folder and take its lock, which the system gives back when this process ends, however it ends."""
+        """Make the folder and take its lock, which the system gives back when this process ends, however it ends.
+
+        What a killed process had half written is removed.
+        """
         path = make_folder(self.path) / LOCK
         while True:
             handle = os.open(path, os.O_CREAT | os.O_RDWR)
@@ -191,6 +194,7 @@ class RunFolder:
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M')}".encode())
         self._handle = handle
+        sweep(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:

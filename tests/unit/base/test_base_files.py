@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,27 @@ def test_a_place_is_proved_without_a_trace(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "old"]
     with pytest.raises(FireforgeError, match="CANNOT_WRITE"):
         files.prove_writable(tmp_path / "deep")
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    inner = tmp_path / "weights"
+    inner.mkdir()
+    left = [tmp_path / f".result.json.{dead.pid}.tmp", inner / f".best.safetensors.{dead.pid}.probe"]
+    kept = [
+        inner / f".best.safetensors.{os.getpid()}.tmp",  # of a process that lives
+        inner / ".best.safetensors.1.tmp",
+        tmp_path / f"notes.{dead.pid}.tmp",
+        tmp_path / ".notes.tmp",
+        tmp_path / ".99999999999.tmp",
+    ]
+    for path in (*left, *kept):
+        path.write_bytes(b"1")
+    (tmp_path / f".folder.{dead.pid}.tmp").mkdir()
+    files.sweep(tmp_path)
+    assert [path.exists() for path in left] == [False, False]
+    assert all(path.exists() for path in (*kept, tmp_path / f".folder.{dead.pid}.tmp"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -61,8 +61,11 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=30)
         assert (tmp_path / LOCK).read_text().split()[0] == str(process.pid)  # it had no time to clean up
+        half = tmp_path / f".result.json.{process.pid}.tmp"
+        half.write_text("{")
         with RunFolder(tmp_path):
             assert (tmp_path / LOCK).read_text().split()[0] == str(os.getpid())
+            assert not half.exists()
     assert not (tmp_path / LOCK).exists()
 
 
