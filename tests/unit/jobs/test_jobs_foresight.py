@@ -109,7 +109,7 @@ def test_predictions_stand_beside_the_times_of_untrained_files(scene: Scene, mac
 def test_a_build_with_a_limit_of_latency_writes_down_what_it_rejected_and_what_it_foretold(
     scene: Scene, machine: DeviceProfile, tmp_path: Path
 ) -> None:
-    """The limit is the median of what 60 draws are foretold; a resumed run and a replay do not measure again."""
+    """The limit is what a small network is foretold; a resumed run and a replay do not measure again."""
     with RunFolder(tmp_path / "run") as run:
         clock = Deadline(60.0)
         search = Search(scene=scene, run=run, seed=0, device="cpu", clock=clock, progress=silent)
@@ -118,9 +118,8 @@ def test_a_build_with_a_limit_of_latency_writes_down_what_it_rejected_and_what_i
         write_profile(machine.replace(seed=9))  # measured again meanwhile: the run foretells as it began
         assert profile_for(search) == machine
         write_profile(machine)
-        foresight = Foresight(scene, machine)
         spec = small_firenet(3, input_shape=(3, 16, 16))
-        limit = foresight.least_ms([spec])[0]
+        limit = min(Foresight(scene, machine).least_ms([spec])[0] for _ in range(5))  # each measures what is around it
         clock.stop()
         explore(search, Budget(max_latency_ms=limit))
         ledger = run.entry("candidates")
