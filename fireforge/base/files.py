@@ -51,12 +51,12 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what `write_bytes` and `prove_writable` left in a folder and below it when their process was killed.
+    """Remove what `write_bytes` and `prove_writable` left in a folder when their process was killed.
 
     Args:
-      folder: in which no other machine's process writes.
+      folder: of fireforge's own files alone, in which no other machine's process writes; not what lies deeper.
     """
-    for path in folder.rglob(".*"):
+    for path in folder.glob(".*"):
         left = LEFT.fullmatch(path.name)
         if left and not _lives(int(left[1])):
             with contextlib.suppress(OSError):  # it does no harm where it stays

@@ -194,7 +194,9 @@ class RunFolder:
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M')}".encode())
         self._handle = handle
-        sweep(self.path)
+        if self.journal.path.exists():  # a folder that was something else before is left alone
+            for place in (self.path, self.path / "weights"):
+                sweep(place)
         return self
 
     def __exit__(self, *_: object) -> None:

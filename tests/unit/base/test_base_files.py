@@ -98,10 +98,11 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) ->
     dead.wait()
     inner = tmp_path / "weights"
     inner.mkdir()
-    left = [tmp_path / f".result.json.{dead.pid}.tmp", inner / f".best.safetensors.{dead.pid}.probe"]
+    left = [tmp_path / f".result.json.{dead.pid}.tmp", tmp_path / f".best.safetensors.{dead.pid}.probe"]
     kept = [
-        inner / f".best.safetensors.{os.getpid()}.tmp",  # of a process that lives
-        inner / ".best.safetensors.1.tmp",
+        tmp_path / f".best.safetensors.{os.getpid()}.tmp",  # of a process that lives
+        tmp_path / ".best.safetensors.1.tmp",
+        inner / f".best.safetensors.{dead.pid}.tmp",  # deeper
         tmp_path / f"notes.{dead.pid}.tmp",
         tmp_path / ".notes.tmp",
         tmp_path / ".99999999999.tmp",

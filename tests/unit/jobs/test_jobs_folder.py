@@ -63,9 +63,16 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         assert (tmp_path / LOCK).read_text().split()[0] == str(process.pid)  # it had no time to clean up
         half = tmp_path / f".result.json.{process.pid}.tmp"
         half.write_text("{")
-        with RunFolder(tmp_path):
+        with RunFolder(tmp_path) as run:
             assert (tmp_path / LOCK).read_text().split()[0] == str(os.getpid())
+            assert half.exists()  # no run was here: it may be the user's
+            run.journal.append("clock", {"used": 0.0})
+        (tmp_path / "weights").mkdir()
+        weights = tmp_path / "weights" / half.name
+        weights.write_text("{")
+        with RunFolder(tmp_path):
             assert not half.exists()
+            assert not weights.exists()
     assert not (tmp_path / LOCK).exists()
 
 
