@@ -268,7 +268,10 @@ def in_a_child(setup: Setup) -> dict[str, Any]:
         asked, answer = Path(folder) / "setup.json", Path(folder) / "run.json"
         asked.write_text(json.dumps(setup.to_json()))
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(setup.threads)}
-        subprocess.run([sys.executable, __file__, "--child", str(asked), str(answer)], check=True, env=environment)
+        words = [sys.executable, __file__, "--child", str(asked), str(answer)]
+        code = subprocess.run(words, check=False, env=environment).returncode
+        if code:
+            sys.exit(code)  # it has said why
         found: dict[str, Any] = json.loads(answer.read_text())
         return found
 
